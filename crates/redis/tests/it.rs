@@ -1,0 +1,5 @@
+//! The pool against a real cluster.
+
+mod it {
+    mod functions;
+}
