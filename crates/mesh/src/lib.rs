@@ -1,1 +1,26 @@
+//! What every binary of the mesh does the same way, from its first line to its last:
+//! [`config`] → [`telemetry`] → [`server`] (health, reflection) → drain under a deadline
+//! ([`shutdown`]); and how one service calls another: [`upstream`], [`deadline`], [`retry`], and
+//! the [`batcher`] that makes every hop nearly free.
+//!
+//! It knows nothing of shops, stock or money.
 
+pub mod config;
+pub mod telemetry;
+
+pub mod server;
+pub mod shutdown;
+
+pub mod deadline;
+pub mod identity;
+pub mod retry;
+pub mod upstream;
+
+pub mod batcher;
+pub mod failpoint;
+pub mod page;
+
+pub use batcher::{Answers, BatchCall, Batcher, Rejected, Reply};
+pub use deadline::Deadline;
+pub use identity::Identity;
+pub use shutdown::Shutdown;

@@ -1,0 +1,346 @@
+//! Natural batching: a queue per key, and at most a few calls in flight behind it. While calls
+//! are out, items gather; the next call carries all of them, in order. No timer, no added latency
+//! when idle.
+//!
+//! Every item is answered exactly once: by the call, or by the batcher when the call never will.
+//! An item whose deadline passed or whose caller left is dropped before sending, never after.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    future::Future,
+    hash::Hash,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use firstcome_proto::{Reason, Refusal};
+use futures::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::Deadline;
+
+/// How long a caller should wait before it tries a full queue again.
+const FULL_QUEUE_RETRY: Duration = Duration::from_millis(200);
+
+/// What a batcher carries, and how.
+pub trait BatchCall: Send + Sync + 'static {
+    /// Items of different keys never wait for each other.
+    type Key: Clone + Eq + Hash + Send + 'static;
+    /// What is carried.
+    type Item: Send + 'static;
+    /// What comes back for each item.
+    type Answer: Send + 'static;
+
+    /// Carries the items, in the order in which they were enqueued, and answers each by its place.
+    /// What it leaves unanswered is answered [`Rejected::Unanswered`].
+    fn call(
+        &self,
+        key: Self::Key,
+        items: Vec<Self::Item>,
+        answers: Answers<Self::Answer>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// How much a batcher holds and sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Items of one call.
+    pub batch_items_max: usize,
+    /// Calls in flight for one key.
+    pub in_flight_max: usize,
+    /// Items that wait for one key.
+    pub key_queue_items_max: usize,
+    /// Items that wait for all keys together.
+    pub queue_items_max: usize,
+}
+
+/// Why an item was not carried, or will not be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Nothing was done.
+    #[error("the queue is full")]
+    QueueFull,
+    /// Nothing was done when it was dropped from the queue; unknown when it was in flight.
+    #[error("the deadline passed")]
+    DeadlinePassed,
+    /// Nothing was done.
+    #[error("the process is stopping")]
+    Closed,
+    /// The outcome is unknown.
+    #[error("the call ended without an answer")]
+    Unanswered,
+}
+
+impl From<Rejected> for Refusal {
+    fn from(rejected: Rejected) -> Self {
+        let reason = match rejected {
+            Rejected::QueueFull | Rejected::Closed => Reason::Overloaded,
+            Rejected::DeadlinePassed => Reason::DeadlineExceeded,
+            Rejected::Unanswered => Reason::UpstreamUnavailable,
+        };
+        Refusal::because(reason, rejected.to_string()).retry_after(FULL_QUEUE_RETRY)
+    }
+}
+
+/// An answer, or why there is none.
+pub type Outcome<A> = Result<A, Rejected>;
+
+/// Where an item's answer goes.
+pub enum Reply<A> {
+    /// To somebody who waits for this item alone.
+    One(oneshot::Sender<Outcome<A>>),
+    /// To somebody who waits for many, with the item's place among them.
+    Part(u32, mpsc::UnboundedSender<(u32, Outcome<A>)>),
+}
+
+impl<A> Reply<A> {
+    fn send(self, outcome: Outcome<A>) {
+        // A caller that left needs no answer.
+        match self {
+            Self::One(caller) => drop(caller.send(outcome)),
+            Self::Part(place, caller) => drop(caller.send((place, outcome))),
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::One(caller) => caller.is_closed(),
+            Self::Part(_, caller) => caller.is_closed(),
+        }
+    }
+}
+
+/// The unanswered items of one call.
+pub struct Answers<A> {
+    replies: Vec<Option<Reply<A>>>,
+}
+
+impl<A> Answers<A> {
+    /// Answers the item at this place; an item that was answered before is left alone.
+    pub fn answer(&mut self, place: usize, answer: A) {
+        if let Some(reply) = self.replies.get_mut(place).and_then(Option::take) {
+            reply.send(Ok(answer));
+        } else {
+            debug_assert!(false, "item {place} was answered twice or never sent");
+        }
+    }
+
+    /// The places that still wait.
+    pub fn waiting(&self) -> Vec<usize> {
+        (0..self.replies.len()).filter(|&place| self.replies[place].is_some()).collect()
+    }
+
+    /// Answers every item that still waits.
+    pub fn answer_rest(&mut self, mut answer: impl FnMut(usize) -> A) {
+        for place in self.waiting() {
+            self.answer(place, answer(place));
+        }
+    }
+}
+
+impl<A> Drop for Answers<A> {
+    fn drop(&mut self) {
+        for reply in self.replies.iter_mut().filter_map(Option::take) {
+            reply.send(Err(Rejected::Unanswered));
+        }
+    }
+}
+
+/// Gathers items by key and carries them in batches. Clones share one queue.
+pub struct Batcher<C: BatchCall> {
+    inner: Arc<Inner<C>>,
+}
+
+impl<C: BatchCall> Clone for Batcher<C> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<C: BatchCall> fmt::Debug for Batcher<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batcher").field("limits", &self.inner.limits).finish_non_exhaustive()
+    }
+}
+
+struct Inner<C: BatchCall> {
+    call: C,
+    limits: Limits,
+    lanes: Mutex<Lanes<C>>,
+    /// Items that wait, over all keys.
+    waiting: AtomicUsize,
+    /// Told when the last lane ends.
+    idle: Notify,
+}
+
+struct Lanes<C: BatchCall> {
+    by_key: HashMap<C::Key, Lane<C>>,
+    closed: bool,
+}
+
+/// One key's queue; exists only while something waits or is in flight.
+struct Lane<C: BatchCall> {
+    queue: VecDeque<Entry<C>>,
+    in_flight: usize,
+}
+
+struct Entry<C: BatchCall> {
+    item: C::Item,
+    deadline: Deadline,
+    reply: Reply<C::Answer>,
+}
+
+impl<C: BatchCall> Batcher<C> {
+    /// A batcher in front of a call.
+    pub fn new(call: C, limits: Limits) -> Self {
+        assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
+        let lanes = Mutex::new(Lanes { by_key: HashMap::new(), closed: false });
+        Self {
+            inner: Arc::new(Inner {
+                call,
+                limits,
+                lanes,
+                waiting: AtomicUsize::new(0),
+                idle: Notify::new(),
+            }),
+        }
+    }
+
+    /// What stands behind the queue.
+    pub fn call(&self) -> &C {
+        &self.inner.call
+    }
+
+    /// Enqueues one item and waits for its answer, at most until the deadline. Dropping the
+    /// future takes the item out of the queue if it was not sent yet.
+    pub async fn submit(
+        &self,
+        key: C::Key,
+        item: C::Item,
+        deadline: Deadline,
+    ) -> Outcome<C::Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(key, item, deadline, Reply::One(reply));
+        match tokio::time::timeout_at(deadline.instant(), answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Rejected::Unanswered),
+            Err(_) => Err(Rejected::DeadlinePassed),
+        }
+    }
+
+    /// Enqueues one item; its answer, or its rejection, goes to `reply`. Items that one caller
+    /// enqueues for one key are sent in that order. Must be called inside a Tokio runtime.
+    pub fn enqueue(&self, key: C::Key, item: C::Item, deadline: Deadline, reply: Reply<C::Answer>) {
+        let entry = Entry { item, deadline, reply };
+        let runner = {
+            let mut lanes = self.inner.lanes.lock();
+            if lanes.closed {
+                drop(lanes);
+                return entry.reply.send(Err(Rejected::Closed));
+            }
+            let all_full =
+                self.inner.waiting.load(Ordering::Relaxed) >= self.inner.limits.queue_items_max;
+            let lane = lanes
+                .by_key
+                .entry(key.clone())
+                .or_insert_with(|| Lane { queue: VecDeque::new(), in_flight: 0 });
+            if all_full || lane.queue.len() >= self.inner.limits.key_queue_items_max {
+                if lane.in_flight == 0 && lane.queue.is_empty() {
+                    lanes.by_key.remove(&key);
+                }
+                drop(lanes);
+                return entry.reply.send(Err(Rejected::QueueFull));
+            }
+            lane.queue.push_back(entry);
+            self.inner.waiting.fetch_add(1, Ordering::Relaxed);
+            let starts = lane.in_flight < self.inner.limits.in_flight_max;
+            lane.in_flight += usize::from(starts);
+            starts
+        };
+        if runner {
+            tokio::spawn(run(Arc::clone(&self.inner), key));
+        }
+    }
+
+    /// Refuses new items and waits until those inside are answered; what is left in the queues
+    /// at the end of `within` is answered [`Rejected::Closed`].
+    pub async fn close(&self, within: Duration) {
+        self.inner.lanes.lock().closed = true;
+        let emptied = async {
+            loop {
+                let idle = self.inner.idle.notified();
+                if self.inner.lanes.lock().by_key.is_empty() {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        if tokio::time::timeout(within, emptied).await.is_err() {
+            let mut left = Vec::new();
+            for lane in self.inner.lanes.lock().by_key.values_mut() {
+                left.extend(lane.queue.drain(..));
+            }
+            self.inner.waiting.fetch_sub(left.len(), Ordering::Relaxed);
+            for entry in left {
+                entry.reply.send(Err(Rejected::Closed));
+            }
+        }
+    }
+}
+
+/// Sends batch after batch of one key until its queue is empty.
+async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
+    while let Some((items, answers)) = inner.next_batch(&key) {
+        if items.is_empty() {
+            continue; // everybody in it had left
+        }
+        let call = AssertUnwindSafe(inner.call.call(key.clone(), items, answers));
+        if call.catch_unwind().await.is_err() {
+            tracing::error!("a batched call panicked, its items are answered as unknown");
+        }
+    }
+}
+
+impl<C: BatchCall> Inner<C> {
+    /// Takes what waits, up to a full batch; ends the runner's turn when nothing does.
+    fn next_batch(&self, key: &C::Key) -> Option<(Vec<C::Item>, Answers<C::Answer>)> {
+        let taken: Vec<Entry<C>> = {
+            let mut lanes = self.lanes.lock();
+            let lane = lanes.by_key.get_mut(key).expect("a lane outlives its runners");
+            if lane.queue.is_empty() {
+                lane.in_flight -= 1;
+                if lane.in_flight == 0 {
+                    lanes.by_key.remove(key);
+                    if lanes.by_key.is_empty() {
+                        self.idle.notify_waiters();
+                    }
+                }
+                return None;
+            }
+            let count = lane.queue.len().min(self.limits.batch_items_max);
+            lane.queue.drain(..count).collect()
+        };
+        self.waiting.fetch_sub(taken.len(), Ordering::Relaxed);
+
+        let mut items = Vec::with_capacity(taken.len());
+        let mut replies = Vec::with_capacity(taken.len());
+        for entry in taken {
+            if entry.reply.is_abandoned() {
+                continue;
+            }
+            if entry.deadline.has_passed() {
+                entry.reply.send(Err(Rejected::DeadlinePassed));
+                continue;
+            }
+            items.push(entry.item);
+            replies.push(Some(entry.reply));
+        }
+        Some((items, Answers { replies }))
+    }
+}

@@ -1,0 +1,199 @@
+//! Configuration: flags and environment through clap, every fault reported at once and before a
+//! port is bound. Wrong configuration exits 64 (EX_USAGE).
+
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
+
+use clap::{
+    ArgMatches, Command, Parser,
+    builder::{Resettable, ValueParser},
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+/// EX_USAGE of sysexits.h: the configuration is wrong.
+pub const EXIT_USAGE: i32 = 64;
+
+/// Calls in flight when the process is told to stop get this long. Shorter than the 30 s of
+/// grace that Kubernetes gives a pod.
+const DRAIN_TIMEOUT_DEFAULT: &str = "20s";
+
+/// What every `serve` takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Serve {
+    /// Address and port to listen on.
+    #[arg(long, env = "FIRSTCOME_LISTEN")]
+    pub listen: SocketAddr,
+
+    /// How long calls in flight may take to end once the process is told to stop.
+    #[arg(long, env = "FIRSTCOME_DRAIN_TIMEOUT", default_value = DRAIN_TIMEOUT_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+}
+
+/// What every command takes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Logs {
+    /// What to log, as a tracing filter: `info`, `warn,firstcome_order=debug`.
+    #[arg(long, env = "FIRSTCOME_LOG", default_value = "info", global = true)]
+    pub log: String,
+
+    /// How to log it.
+    #[arg(long, env = "FIRSTCOME_LOG_FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// Faults that no single value shows: contradictions between values.
+pub trait Validate {
+    /// Each fault as one lower-case sentence without a full stop.
+    fn faults(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Reads the process's flags and environment, or reports every fault and exits 64.
+pub fn load<C: Parser + Validate>() -> C {
+    match read::<C>(std::env::args_os()) {
+        Ok(config) => config,
+        Err(Faults::Display(error)) => error.exit(),
+        Err(Faults::All(faults)) => {
+            for fault in &faults {
+                eprintln!("error: {fault}");
+            }
+            eprintln!("{} fault(s) in the configuration; see --help", faults.len());
+            std::process::exit(EXIT_USAGE);
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum Faults {
+    /// `--help` and `--version` are answers, not faults.
+    Display(clap::Error),
+    /// Everything that is wrong.
+    All(Vec<String>),
+}
+
+/// Reads a configuration from these arguments and the process's environment.
+pub fn read<C: Parser + Validate>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<C, Faults> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = matches(C::command(), &arguments)?;
+    let config =
+        C::from_arg_matches(&matches).map_err(|error| Faults::All(vec![one_line(&error)]))?;
+    match config.faults() {
+        faults if faults.is_empty() => Ok(config),
+        faults => Err(Faults::All(faults)),
+    }
+}
+
+/// clap stops at the first fault. To find the others, the faulty argument is made to accept
+/// anything, and the arguments are read again.
+fn matches(mut command: Command, arguments: &[OsString]) -> Result<ArgMatches, Faults> {
+    let mut faults = Vec::new();
+    loop {
+        let error = match command.try_get_matches_from_mut(arguments) {
+            Ok(matches) if faults.is_empty() => return Ok(matches),
+            Ok(_) => return Err(Faults::All(faults)),
+            Err(error) => error,
+        };
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            return Err(Faults::Display(error));
+        }
+        let fault = one_line(&error);
+        let known = faults.contains(&fault);
+        if !known {
+            faults.push(fault);
+        }
+        let culprits = culprits(&error);
+        if known || culprits.is_empty() {
+            return Err(Faults::All(faults));
+        }
+        command = lenient(command, &culprits);
+    }
+}
+
+/// The arguments that an error is about, as clap displays them.
+fn culprits(error: &clap::Error) -> Vec<String> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => vec![argument.clone()],
+        Some(ContextValue::Strings(arguments)) => arguments.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn lenient(command: Command, culprits: &[String]) -> Command {
+    let command = command.mut_args(|argument| {
+        if !culprits.contains(&argument.to_string()) {
+            return argument;
+        }
+        argument.required(false).value_parser(ValueParser::os_string()).env(Resettable::Reset)
+    });
+    command.mut_subcommands(|subcommand| lenient(subcommand, culprits))
+}
+
+/// The first paragraph of clap's message, without its prefix.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Shop {
+        #[command(flatten)]
+        serve: Serve,
+        #[arg(long)]
+        pool: u16,
+        #[arg(long, default_value_t = 1)]
+        floor: u16,
+    }
+
+    impl Validate for Shop {
+        fn faults(&self) -> Vec<String> {
+            if self.floor > self.pool { vec!["floor is above pool".into()] } else { Vec::new() }
+        }
+    }
+
+    fn faults(arguments: &[&str]) -> Vec<String> {
+        let arguments = std::iter::once("shop").chain(arguments.iter().copied());
+        match read::<Shop>(arguments.map(OsString::from)) {
+            Err(Faults::All(faults)) => faults,
+            other => panic!("want faults, have {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let faults = faults(&["--listen", "nowhere", "--pool", "many", "--drain-timeout", "soon"]);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn missing_values_are_reported_with_the_wrong_ones() {
+        let faults = faults(&["--drain-timeout", "soon"]).join("\n");
+        for part in ["--drain-timeout", "--listen", "--pool"] {
+            assert!(faults.contains(part), "{part} in {faults}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_faults() {
+        let faults = faults(&["--listen", "127.0.0.1:1", "--pool", "1", "--floor", "2"]);
+        assert_eq!(faults, ["floor is above pool"]);
+    }
+}

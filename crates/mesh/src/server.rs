@@ -1,0 +1,118 @@
+//! Serving: one port with the service's methods, health and reflection, until told to stop; then
+//! not-ready, stop accepting, drain, all under one deadline.
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+
+use firstcome_proto::DESCRIPTOR_SET;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{service::RoutesBuilder, transport::Server as Transport};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::Shutdown;
+
+/// EX_UNAVAILABLE of sysexits.h: the port is taken.
+pub const EXIT_UNAVAILABLE: i32 = 69;
+
+/// A peer without an answer to a probe for this long is gone.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2 receive windows: room for full batches without a round trip.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Calls in flight on one connection; a mesh peer multiplexes everything over few of them.
+const CONCURRENT_STREAMS_MAX: u32 = 4096;
+/// Headers of one call; ours are an identity, a deadline and a trace.
+const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+
+/// Binds a listening socket. A port that is taken exits 69 and is named.
+pub async fn bind(address: SocketAddr) -> TcpListener {
+    match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("error: cannot listen on {address}: {error}");
+            std::process::exit(EXIT_UNAVAILABLE);
+        }
+    }
+}
+
+/// A server in the making.
+pub struct Server {
+    name: &'static str,
+    routes: RoutesBuilder,
+    reporter: HealthReporter,
+}
+
+impl Server {
+    /// `name` is the binary's, and the health service's word for "ready".
+    pub fn new(name: &'static str) -> Self {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .expect("the descriptor set was made by the build");
+        let mut routes = RoutesBuilder::default();
+        routes.add_service(health).add_service(reflection);
+        Self { name, routes, reporter }
+    }
+
+    /// Where the service adds its methods.
+    pub fn routes(&mut self) -> &mut RoutesBuilder {
+        &mut self.routes
+    }
+
+    /// Serves until `shutdown` begins, then drains for at most `drain_timeout`.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+        drain_timeout: Duration,
+    ) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        self.reporter.set_service_status(self.name, ServingStatus::Serving).await;
+        tracing::info!(service = self.name, %address, "serve");
+
+        let stop = shutdown.clone();
+        let reporter = self.reporter.clone();
+        let name = self.name;
+        let serving = Transport::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .add_routes(self.routes.routes())
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+                stop.begun().await;
+                reporter.set_service_status(name, ServingStatus::NotServing).await;
+            });
+        drain(serving, shutdown, drain_timeout).await
+    }
+}
+
+/// Ends serving, then the tracked tasks, both within one deadline after the end began.
+async fn drain(
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+    shutdown: Shutdown,
+    drain_timeout: Duration,
+) -> io::Result<()> {
+    let late = async {
+        shutdown.begun().await;
+        tokio::time::sleep(drain_timeout).await;
+    };
+    tokio::select! {
+        served = serving => served.map_err(io::Error::other)?,
+        () = late => {
+            tracing::warn!("drain deadline passed, calls in flight are cut");
+            return Ok(());
+        }
+    }
+    shutdown.begin();
+    if !shutdown.finished(drain_timeout).await {
+        tracing::warn!("drain deadline passed, tasks are cut");
+    }
+    Ok(())
+}
