@@ -11,10 +11,7 @@ use std::{
     future::Future,
     hash::Hash,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -173,14 +170,14 @@ struct Inner<C: BatchCall> {
     call: C,
     limits: Limits,
     lanes: Mutex<Lanes<C>>,
-    /// Items that wait, over all keys.
-    waiting: AtomicUsize,
     /// Told when the last lane ends.
     idle: Notify,
 }
 
 struct Lanes<C: BatchCall> {
     by_key: HashMap<C::Key, Lane<C>>,
+    /// Items that wait, over all keys.
+    waiting: usize,
     closed: bool,
 }
 
@@ -196,20 +193,15 @@ struct Entry<C: BatchCall> {
     reply: Reply<C::Answer>,
 }
 
+/// The items of one call, and where their answers go.
+type Batch<C> = (Vec<<C as BatchCall>::Item>, Answers<<C as BatchCall>::Answer>);
+
 impl<C: BatchCall> Batcher<C> {
     /// A batcher in front of a call.
     pub fn new(call: C, limits: Limits) -> Self {
         assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
-        let lanes = Mutex::new(Lanes { by_key: HashMap::new(), closed: false });
-        Self {
-            inner: Arc::new(Inner {
-                call,
-                limits,
-                lanes,
-                waiting: AtomicUsize::new(0),
-                idle: Notify::new(),
-            }),
-        }
+        let lanes = Mutex::new(Lanes { by_key: HashMap::new(), waiting: 0, closed: false });
+        Self { inner: Arc::new(Inner { call, limits, lanes, idle: Notify::new() }) }
     }
 
     /// What stands behind the queue.
@@ -239,13 +231,13 @@ impl<C: BatchCall> Batcher<C> {
     pub fn enqueue(&self, key: C::Key, item: C::Item, deadline: Deadline, reply: Reply<C::Answer>) {
         let entry = Entry { item, deadline, reply };
         let runner = {
-            let mut lanes = self.inner.lanes.lock();
+            let mut guard = self.inner.lanes.lock();
+            let lanes = &mut *guard;
             if lanes.closed {
-                drop(lanes);
+                drop(guard);
                 return entry.reply.send(Err(Rejected::Closed));
             }
-            let all_full =
-                self.inner.waiting.load(Ordering::Relaxed) >= self.inner.limits.queue_items_max;
+            let all_full = lanes.waiting >= self.inner.limits.queue_items_max;
             let lane = lanes
                 .by_key
                 .entry(key.clone())
@@ -254,11 +246,11 @@ impl<C: BatchCall> Batcher<C> {
                 if lane.in_flight == 0 && lane.queue.is_empty() {
                     lanes.by_key.remove(&key);
                 }
-                drop(lanes);
+                drop(guard);
                 return entry.reply.send(Err(Rejected::QueueFull));
             }
             lane.queue.push_back(entry);
-            self.inner.waiting.fetch_add(1, Ordering::Relaxed);
+            lanes.waiting += 1;
             let starts = lane.in_flight < self.inner.limits.in_flight_max;
             lane.in_flight += usize::from(starts);
             starts
@@ -283,10 +275,13 @@ impl<C: BatchCall> Batcher<C> {
         };
         if tokio::time::timeout(within, emptied).await.is_err() {
             let mut left = Vec::new();
-            for lane in self.inner.lanes.lock().by_key.values_mut() {
-                left.extend(lane.queue.drain(..));
+            {
+                let mut lanes = self.inner.lanes.lock();
+                for lane in lanes.by_key.values_mut() {
+                    left.extend(lane.queue.drain(..));
+                }
+                lanes.waiting = 0;
             }
-            self.inner.waiting.fetch_sub(left.len(), Ordering::Relaxed);
             for entry in left {
                 entry.reply.send(Err(Rejected::Closed));
             }
@@ -300,8 +295,10 @@ async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
         if items.is_empty() {
             continue; // everybody in it had left
         }
-        let call = AssertUnwindSafe(inner.call.call(key.clone(), items, answers));
-        if call.catch_unwind().await.is_err() {
+        // Inside the block, so that a call that panics before it returns a future is caught too.
+        let (inner, key) = (&inner, key.clone());
+        let call = async move { inner.call.call(key, items, answers).await };
+        if AssertUnwindSafe(call).catch_unwind().await.is_err() {
             tracing::error!("a batched call panicked, its items are answered as unknown");
         }
     }
@@ -309,9 +306,10 @@ async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
 
 impl<C: BatchCall> Inner<C> {
     /// Takes what waits, up to a full batch; ends the runner's turn when nothing does.
-    fn next_batch(&self, key: &C::Key) -> Option<(Vec<C::Item>, Answers<C::Answer>)> {
+    fn next_batch(&self, key: &C::Key) -> Option<Batch<C>> {
         let taken: Vec<Entry<C>> = {
-            let mut lanes = self.lanes.lock();
+            let mut guard = self.lanes.lock();
+            let lanes = &mut *guard;
             let lane = lanes.by_key.get_mut(key).expect("a lane outlives its runners");
             if lane.queue.is_empty() {
                 lane.in_flight -= 1;
@@ -324,9 +322,9 @@ impl<C: BatchCall> Inner<C> {
                 return None;
             }
             let count = lane.queue.len().min(self.limits.batch_items_max);
+            lanes.waiting -= count;
             lane.queue.drain(..count).collect()
         };
-        self.waiting.fetch_sub(taken.len(), Ordering::Relaxed);
 
         let mut items = Vec::with_capacity(taken.len());
         let mut replies = Vec::with_capacity(taken.len());
