@@ -1,1 +1,19 @@
+//! A private firstcome on this machine: the programs it needs, a Redis Cluster, a Postgres, and
+//! the five services, all children of this process and gone with it.
+//!
+//! It never touches an instance that the distribution or anybody else runs.
 
+pub mod checkout;
+pub mod database;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod redis_cluster;
+pub mod secret;
+pub mod tools;
+
+pub use checkout::Checkout;
+pub use database::{Database, Role};
+pub use postgres::Postgres;
+pub use process::Process;
+pub use redis_cluster::RedisCluster;

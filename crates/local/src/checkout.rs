@@ -1,0 +1,75 @@
+//! Where things lie in a checkout: everything that firstcome makes is under `.dev`, except the
+//! Postgres data of root, which another user must be able to reach.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+/// A clone of this repository.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    root: PathBuf,
+}
+
+impl Checkout {
+    /// The one that this program was built from.
+    pub fn here() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+        Self { root: root.expect("the crate lies two folders deep").to_owned() }
+    }
+
+    /// The folder with the workspace manifest.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Everything made while running.
+    pub fn state(&self) -> PathBuf {
+        self.root.join(".dev")
+    }
+
+    /// Programs that were unpacked or built here, because the machine had none.
+    pub fn tools(&self) -> PathBuf {
+        self.state().join("tools")
+    }
+
+    /// One log per process.
+    pub fn logs(&self) -> PathBuf {
+        self.state().join("logs")
+    }
+
+    /// Generated passwords and keys, readable by their owner only.
+    pub fn secrets(&self) -> PathBuf {
+        self.state().join("secrets")
+    }
+
+    /// Mails, unless an SMTP server is configured.
+    pub fn mail(&self) -> PathBuf {
+        self.state().join("mail")
+    }
+
+    /// What the stores keep.
+    pub fn data(&self) -> PathBuf {
+        self.state().join("data")
+    }
+
+    /// Where root keeps Postgres' data: a home such as `/root` is closed to the user it runs as.
+    pub fn data_of_root(&self) -> PathBuf {
+        let path_hash = fnv1a(self.root.as_os_str().as_encoded_bytes());
+        Path::new("/var/tmp").join(format!("firstcome-{path_hash:016x}"))
+    }
+}
+
+/// Makes a folder that only its owner may enter.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A hash that stays the same between builds, unlike the standard library's.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,148 @@
+//! The one database of a mesh: each service's login role, and the schema of the same name that it
+//! owns and finds first. What is inside a schema is its service's migrations'.
+
+use std::{collections::BTreeMap, fmt, str::FromStr as _};
+
+use anyhow::{Context as _, Result};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection,
+    postgres::PgConnectOptions,
+};
+
+/// The database's name.
+pub const NAME: &str = "firstcome";
+
+/// A service's login, and its schema of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Accounts.
+    User,
+    /// Products, stock and holds.
+    Inventory,
+    /// Orders.
+    Order,
+    /// Charges.
+    Payment,
+    /// The sandbox provider's own ledger, which payment cannot see.
+    Sandbox,
+}
+
+impl Role {
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::User, Self::Inventory, Self::Order, Self::Payment, Self::Sandbox];
+
+    /// The name of login and schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "fc_user",
+            Self::Inventory => "fc_inventory",
+            Self::Order => "fc_order",
+            Self::Payment => "fc_payment",
+            Self::Sandbox => "fc_sandbox",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A database with its roles and schemas, and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    admin: PgConnectOptions,
+    passwords: BTreeMap<Role, String>,
+}
+
+impl Database {
+    /// Makes what is missing: roles, database, schemas. `admin_url` logs in somebody who may.
+    pub async fn prepare(admin_url: &str, passwords: BTreeMap<Role, String>) -> Result<Self> {
+        let admin = PgConnectOptions::from_str(admin_url).context("read the database's address")?;
+        let database = Self { admin: admin.disable_statement_logging(), passwords };
+        let mut server = database.connect_as_admin("postgres").await?;
+        for role in Role::ALL {
+            database
+                .prepare_role(&mut server, role)
+                .await
+                .with_context(|| format!("role {role}"))?;
+        }
+        let exists: bool =
+            sqlx::query_scalar("select count(*) > 0 from pg_database where datname = $1")
+                .bind(NAME)
+                .fetch_one(&mut server)
+                .await?;
+        if !exists {
+            database.create(&mut server, NAME, None).await?;
+        }
+        server.close().await?;
+        database.prepare_schemas(NAME).await?;
+        Ok(database)
+    }
+
+    /// Where a role logs in.
+    pub fn url(&self, role: Role) -> String {
+        self.url_of(role, NAME)
+    }
+
+    /// Where a role logs in to another database of this server.
+    pub fn url_of(&self, role: Role, database: &str) -> String {
+        let (host, port) = (self.admin.get_host(), self.admin.get_port());
+        let password = &self.passwords[&role];
+        format!("postgres://{role}:{password}@{host}:{port}/{database}")
+    }
+
+    /// Makes the schemas in a database of this server.
+    pub async fn prepare_schemas(&self, database: &str) -> Result<()> {
+        let mut connection = self.connect_as_admin(database).await?;
+        for role in Role::ALL {
+            let sql = format!("create schema if not exists {role} authorization {role}");
+            connection
+                .execute(AssertSqlSafe(sql))
+                .await
+                .with_context(|| format!("schema {role}"))?;
+        }
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Makes another database, empty or as a copy of one that nobody is connected to.
+    pub async fn create(
+        &self,
+        server: &mut PgConnection,
+        name: &str,
+        template: Option<&str>,
+    ) -> Result<()> {
+        let template = template.map(|name| format!(" template {name}")).unwrap_or_default();
+        let sql = format!("create database {name}{template}");
+        server.execute(AssertSqlSafe(sql)).await.with_context(|| format!("database {name}"))?;
+        Ok(())
+    }
+
+    /// Logs the administrator in.
+    pub async fn connect_as_admin(&self, database: &str) -> Result<PgConnection> {
+        let options = self.admin.clone().database(database);
+        options.connect().await.with_context(|| format!("log in to database {database}"))
+    }
+
+    async fn prepare_role(&self, server: &mut PgConnection, role: Role) -> Result<()> {
+        // Roles have no "if not exists"; ours are made by nobody else, so looking first is enough.
+        let exists: bool =
+            sqlx::query_scalar("select count(*) > 0 from pg_roles where rolname = $1")
+                .bind(role.name())
+                .fetch_one(&mut *server)
+                .await?;
+        let verb = if exists { "alter" } else { "create" };
+        // Generated passwords are hexadecimal, so quoting them is safe.
+        let sql = format!("{verb} role {role} login password '{}'", self.passwords[&role]);
+        server.execute(AssertSqlSafe(sql)).await?;
+        Ok(())
+    }
+}
