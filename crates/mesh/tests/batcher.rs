@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use firstcome_mesh::{
     Answers, BatchCall, Batcher, Deadline, Rejected, Reply,
     batcher::{Limits, Outcome},
 };
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -436,14 +437,14 @@ impl BatchCall for Fickle {
 
     async fn call(&self, key: u8, items: Vec<Carried>, mut answers: Answers<u32>) {
         let panics = {
-            let mut log = self.log.lock().unwrap();
+            let mut log = self.log.lock();
             log.sent.entry(key).or_default().extend(items.iter().map(|item| item.number));
             let in_flight = log.in_flight.entry(key).or_default();
             *in_flight += 1;
             log.in_flight_most = (*in_flight).max(log.in_flight_most);
             log.batch_most = log.batch_most.max(items.len());
             log.calls += 1;
-            log.calls % 4 == 0
+            log.calls.is_multiple_of(4)
         };
         for (place, item) in items.iter().enumerate() {
             if matches!(item.manner, Manner::Early) {
@@ -451,7 +452,7 @@ impl BatchCall for Fickle {
             }
         }
         time::sleep(MS * self.call_ms).await;
-        *self.log.lock().unwrap().in_flight.entry(key).or_default() -= 1;
+        *self.log.lock().in_flight.entry(key).or_default() -= 1;
         // Unwinds like a panic, without the noise of its report.
         if panics {
             std::panic::resume_unwind(Box::new("asked to"));
@@ -525,7 +526,7 @@ async fn every_item_is_answered_once_and_in_order(
     }
     assert_eq!(outcomes.keys().copied().collect::<HashSet<_>>(), waiting);
 
-    let log = log.lock().unwrap();
+    let log = log.lock();
     assert!(log.in_flight_most <= limits.in_flight_max);
     assert!(log.batch_most <= limits.batch_items_max);
     let mut sent = HashSet::new();
