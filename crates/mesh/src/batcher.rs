@@ -128,6 +128,11 @@ impl<A> Answers<A> {
         }
     }
 
+    /// Hands the item's caller over to whoever answers it now, as to the batcher of the next step.
+    pub fn hand_over(&mut self, place: usize) -> Option<Reply<A>> {
+        self.replies.get_mut(place).and_then(Option::take)
+    }
+
     /// The places that still wait.
     pub fn waiting(&self) -> Vec<usize> {
         (0..self.replies.len()).filter(|&place| self.replies[place].is_some()).collect()
@@ -169,6 +174,7 @@ impl<C: BatchCall> fmt::Debug for Batcher<C> {
 struct Inner<C: BatchCall> {
     call: C,
     limits: Limits,
+    carries_abandoned: bool,
     lanes: Mutex<Lanes<C>>,
     /// Told when the last lane ends.
     idle: Notify,
@@ -199,6 +205,16 @@ type Batch<C> = (Vec<<C as BatchCall>::Item>, Answers<<C as BatchCall>::Answer>)
 impl<C: BatchCall> Batcher<C> {
     /// A batcher in front of a call.
     pub fn new(call: C, limits: Limits) -> Self {
+        Self::make(call, limits, false)
+    }
+
+    /// A batcher that carries items even when their caller left or their deadline passed: they
+    /// have begun elsewhere and must be finished.
+    pub fn carrying_abandoned(call: C, limits: Limits) -> Self {
+        Self::make(call, limits, true)
+    }
+
+    fn make(call: C, limits: Limits, carries_abandoned: bool) -> Self {
         assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
         let lanes = Mutex::new(Lanes { by_key: HashMap::new(), waiting: 0, closed: false });
         Self { inner: Arc::new(Inner { call, limits, lanes, idle: Notify::new() }) }
@@ -329,10 +345,10 @@ impl<C: BatchCall> Inner<C> {
         let mut items = Vec::with_capacity(taken.len());
         let mut replies = Vec::with_capacity(taken.len());
         for entry in taken {
-            if entry.reply.is_abandoned() {
+            if !self.carries_abandoned && entry.reply.is_abandoned() {
                 continue;
             }
-            if entry.deadline.has_passed() {
+            if !self.carries_abandoned && entry.deadline.has_passed() {
                 entry.reply.send(Err(Rejected::DeadlinePassed));
                 continue;
             }
