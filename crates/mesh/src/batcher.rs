@@ -217,7 +217,8 @@ impl<C: BatchCall> Batcher<C> {
     fn make(call: C, limits: Limits, carries_abandoned: bool) -> Self {
         assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
         let lanes = Mutex::new(Lanes { by_key: HashMap::new(), waiting: 0, closed: false });
-        Self { inner: Arc::new(Inner { call, limits, lanes, idle: Notify::new() }) }
+        let inner = Inner { call, limits, carries_abandoned, lanes, idle: Notify::new() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What stands behind the queue.
