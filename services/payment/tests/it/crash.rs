@@ -1,0 +1,85 @@
+//! The binary, stopped dead between every two steps, and asked again.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use firstcome_mesh::upstream;
+use firstcome_payment::app::{MIGRATIONS, SANDBOX_MIGRATIONS};
+use firstcome_proto::payment_v1::{
+    CaptureRequest, PaymentState as State, charge_service_client::ChargeServiceClient,
+};
+use firstcome_testkit::{TestDatabase, eventually, stores};
+use tonic::transport::Channel;
+
+use super::harness::{Charge, moved};
+
+/// A process of its own; killed when it goes out of scope.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn serve(
+    payments: &TestDatabase,
+    sandbox: &TestDatabase,
+    failpoint: &str,
+) -> (Process, ChargeServiceClient<Channel>) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a free port")
+        .port();
+    let child = Command::new(env!("CARGO_BIN_EXE_firstcome-payment"))
+        .arg("serve")
+        .env("FIRSTCOME_LISTEN", format!("127.0.0.1:{port}"))
+        .env("FIRSTCOME_DATABASE_URL", &payments.url)
+        .env("FIRSTCOME_SANDBOX_DATABASE_URL", &sandbox.url)
+        .env("FIRSTCOME_FAILPOINT", failpoint)
+        .env("FIRSTCOME_LOG", "warn")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let process = Process(child);
+    eventually(Duration::from_secs(20), || async {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    })
+    .await;
+    let channel = upstream::channel(&format!("http://127.0.0.1:{port}")).expect("an endpoint");
+    (process, ChargeServiceClient::new(channel))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_between_any_two_steps_charges_once() {
+    let payments = stores().await.database("fc_payment", &MIGRATIONS).await;
+    let sandbox = stores().await.database("fc_sandbox", &SANDBOX_MIGRATIONS).await;
+    // A first hit is the authorisation's, a second the capture's.
+    for failpoint in [
+        "payment.after_intent",
+        "sandbox.after_commit",
+        "payment.after_provider",
+        "payment.after_commit",
+        "sandbox.after_commit@2",
+        "payment.after_provider@2",
+        "payment.after_commit@2",
+    ] {
+        let charge = Charge::on("pm_card_approve");
+        let capture = CaptureRequest { payment_id: charge.id.to_wire() };
+        let (process, mut client) = serve(&payments, &sandbox, failpoint).await;
+        let died = client.authorize(charge.request()).await.is_err()
+            || client.capture(capture.clone()).await.is_err();
+        assert!(died, "{failpoint} stops the process");
+        drop(process);
+
+        let (_process, mut client) = serve(&payments, &sandbox, "").await;
+        client.authorize(charge.request()).await.expect("authorised, or further");
+        let captured = client.capture(capture).await.expect("captured").into_inner();
+        assert_eq!(captured.payment.expect("a payment").state(), State::Captured, "{failpoint}");
+        let movements = moved(&sandbox.pool, charge.id).await;
+        assert_eq!(movements, "AUTHORIZE 5000 CAPTURE 5000", "{failpoint}");
+    }
+}
