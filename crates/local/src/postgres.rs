@@ -248,10 +248,19 @@ async fn wait_until_ready(process: &Process, admin_url: &str) -> Result<()> {
         process.ensure_running()?;
         match sqlx::PgConnection::connect(&url).await {
             Ok(connection) => return Ok(connection.close().await?),
-            Err(error) if started.elapsed() > START_TIMEOUT => {
-                bail!("postgres does not answer: {error}{}", process.log_tail());
+            Err(error) if started.elapsed() > START_TIMEOUT || !is_starting(&error) => {
+                bail!("postgres does not let us in: {error}{}", process.log_tail());
             }
             Err(_) => tokio::time::sleep(START_POLL).await,
         }
+    }
+}
+
+/// Nobody listens yet, or recovery is under way; any other answer would stay the same.
+fn is_starting(error: &sqlx::Error) -> bool {
+    const CANNOT_CONNECT_NOW: &str = "57P03";
+    match error {
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code == CANNOT_CONNECT_NOW),
+        _ => true,
     }
 }

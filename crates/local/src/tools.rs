@@ -9,14 +9,24 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::Checkout;
+
+mod install;
 
 /// Functions came with it.
 const REDIS_MAJOR_MIN: u32 = 7;
 /// The oldest that the migrations are tested with.
 const POSTGRES_MAJOR_MIN: u32 = 14;
+
+/// redis-server is a link to a program of redis-tools.
+const REDIS_PACKAGES: [&str; 2] = ["redis-server", "redis-tools"];
+/// Brings the distribution's own version.
+const POSTGRES_PACKAGES: [&str; 1] = ["postgresql"];
+
+/// Not in every container.
+const TIME_ZONES: &str = "/usr/share/zoneinfo";
 
 /// Redis.
 #[derive(Clone, Debug)]
@@ -64,16 +74,40 @@ impl PostgresPrograms {
 }
 
 impl Programs {
-    /// Finds both, or installs what is missing.
+    /// Finds both, or gets what is missing, and says what it runs.
     pub fn find_or_install(checkout: &Checkout) -> Result<Self> {
+        if let Ok(found) = Self::find(checkout) {
+            return Ok(found);
+        }
+        let folder = checkout.tools();
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        // Two tests of a bare machine would otherwise install side by side.
+        let lock = folder.join("lock");
+        let lock = fs::File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
+        lock.lock().context("wait for another installation")?;
+        let mut packages = Vec::new();
+        if find_redis(checkout).is_none() {
+            packages.extend(REDIS_PACKAGES);
+        }
+        if find_postgres(checkout).is_none() {
+            packages.extend(POSTGRES_PACKAGES);
+        }
+        if !packages.is_empty() {
+            install::packages(&packages, &folder)?;
+        }
+        // Debian's Postgres reads the machine's own time zones, wherever it lies itself.
+        if !Path::new(TIME_ZONES).exists() {
+            bail!("postgres needs {TIME_ZONES}; ask whoever may to install tzdata");
+        }
         Self::find(checkout)
     }
 
     /// Finds both.
     pub fn find(checkout: &Checkout) -> Result<Self> {
-        let (Some(redis), Some(postgres)) = (find_redis(checkout), find_postgres(checkout)) else {
-            bail!("no redis-server or postgres");
-        };
+        let redis = find_redis(checkout)
+            .with_context(|| format!("no redis-server of version {REDIS_MAJOR_MIN} or newer"))?;
+        let postgres = find_postgres(checkout)
+            .with_context(|| format!("no postgres of version {POSTGRES_MAJOR_MIN} or newer"))?;
         Ok(Self { redis, postgres })
     }
 }
@@ -143,11 +177,13 @@ fn library_path(program: &Path, unpacked: &Path) -> Option<OsString> {
     if !program.starts_with(unpacked) {
         return None;
     }
-    let triplets = fs::read_dir(unpacked.join("usr/lib")).into_iter().flatten().flatten();
-    let folders = triplets.map(|entry| entry.path()).filter(|path| {
+    // As in usr/lib/x86_64-linux-gnu; some packages still ship lib/x86_64-linux-gnu.
+    let entries = ["usr/lib", "lib"].map(|folder| fs::read_dir(unpacked.join(folder)));
+    let folders = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+    let of_architecture = folders.filter(|path| {
         path.file_name().is_some_and(|name| name.to_string_lossy().contains("-linux-gnu"))
     });
-    env::join_paths(folders).ok()
+    env::join_paths(of_architecture).ok()
 }
 
 fn library_env(library_path: Option<&OsString>) -> Vec<(OsString, OsString)> {
