@@ -1,6 +1,6 @@
 //! The service put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use firstcome_mesh::{Shutdown, server::Server};
@@ -8,7 +8,11 @@ use firstcome_proto::payment_v1::{
     charge_service_server::ChargeServiceServer, payment_service_server::PaymentServiceServer,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{PgPool, migrate::Migrator, postgres::PgPoolOptions};
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -28,6 +32,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// The sandbox provider's schema.
 pub static SANDBOX_MIGRATIONS: Migrator = sqlx::migrate!("./sandbox-migrations");
+
+/// No statement here takes longer, unless it waits for a lock that nobody will give back.
+const STATEMENT_TIMEOUT_MS: &str = "5000";
 
 /// Everything that serving needs, connected.
 pub struct App {
@@ -80,9 +87,10 @@ pub async fn migrate(databases: &Databases) -> anyhow::Result<()> {
 }
 
 async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.expose_secret())?;
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect(url.expose_secret())
+        .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
         .await
 }

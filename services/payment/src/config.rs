@@ -35,6 +35,7 @@ pub enum Command {
 
 /// What `serve` needs.
 #[derive(Args, Clone, Debug)]
+#[group(skip)] // the mesh's own part is a group named `Serve` already
 pub struct Serve {
     /// Where to listen, how to stop.
     #[command(flatten)]

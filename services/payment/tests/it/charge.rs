@@ -72,7 +72,8 @@ async fn a_void_during_a_slow_authorization_leaves_no_charge() {
     let shop = Shop::open().await;
     let charge = Charge::on("pm_card_slow");
     let (authorized, voided) = tokio::join!(shop.authorize(&charge), async {
-        tokio::time::sleep(SLOW / 3).await;
+        eventually(SLOW, || async { shop.own_state(&charge).await == Some(State::Authorizing) })
+            .await;
         shop.void(&charge).await
     });
     assert_eq!((state(authorized), state(voided)), (State::Voided, State::Voided));
@@ -91,7 +92,7 @@ async fn a_slow_provider_is_waited_for_only_as_long_as_the_caller_waits() {
     let answer = answer.map(|answer| answer.into_inner().payment.expect("a payment"));
     assert_refused(answer, Reason::UpstreamUnavailable);
     // The provider goes on alone; asked again, it says what it did.
-    eventually(Duration::from_secs(5), || async { shop.moved(&charge).await != "" }).await;
+    eventually(Duration::from_secs(5), || async { !shop.moved(&charge).await.is_empty() }).await;
     assert_eq!(state(shop.authorize(&charge).await), State::Authorized);
     assert_eq!(shop.moved(&charge).await, "AUTHORIZE 5000");
 }
@@ -132,7 +133,8 @@ async fn captures_and_voids_in_parallel_end_as_one_or_the_other() {
     let shop = Shop::open().await;
     let charges: Vec<_> = (0..40).map(|_| Charge::on("pm_card_approve")).collect();
     join_all(charges.iter().map(|charge| shop.authorize(charge))).await;
-    let race = |charge| async { tokio::join!(shop.capture(charge), shop.void(charge)) };
+    let shop = &shop;
+    let race = |charge| async move { tokio::join!(shop.capture(charge), shop.void(charge)) };
     for (charge, (captured, voided)) in charges.iter().zip(join_all(charges.iter().map(race)).await)
     {
         let moved = shop.moved(charge).await;

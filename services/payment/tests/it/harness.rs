@@ -13,8 +13,9 @@ use firstcome_proto::{
     access::Role,
     money_v1::Money,
     payment_v1::{
-        AuthorizeRequest, CaptureRequest, Payment, PaymentState, RefundRequest, VoidRequest,
-        charge_service_client::ChargeServiceClient, payment_service_client::PaymentServiceClient,
+        AuthorizeRequest, CaptureRequest, GetPaymentRequest, Payment, PaymentState, RefundRequest,
+        VoidRequest, charge_service_client::ChargeServiceClient,
+        payment_service_client::PaymentServiceClient,
     },
 };
 use firstcome_testkit::{TestDatabase, stores};
@@ -27,7 +28,6 @@ use uuid::Uuid;
 pub const SLOW: Duration = Duration::from_millis(600);
 
 pub struct Shop {
-    pub payments: TestDatabase,
     pub sandbox: TestDatabase,
     pub charges: ChargeServiceClient<Channel>,
     pub own: PaymentServiceClient<Channel>,
@@ -60,7 +60,6 @@ impl Shop {
         tokio::spawn(app.serve(listener, shutdown.clone(), Duration::from_secs(5)));
         let channel = upstream::channel(&format!("http://{address}")).expect("an endpoint");
         Self {
-            payments,
             sandbox,
             charges: ChargeServiceClient::new(channel.clone()),
             own: PaymentServiceClient::new(channel),
@@ -89,6 +88,13 @@ impl Shop {
         let request = RefundRequest { payment_id: charge.id.to_wire() };
         let answer = self.charges.clone().refund(request).await?;
         Ok(answer.into_inner().payment.expect("a payment"))
+    }
+
+    /// How the buyer sees the payment; `None` when there is none.
+    pub async fn own_state(&self, charge: &Charge) -> Option<PaymentState> {
+        let request = GetPaymentRequest { payment_id: charge.id.to_string() };
+        let answer = self.own.clone().get_payment(from_user(charge.user, request)).await.ok()?;
+        Some(answer.into_inner().payment?.state())
     }
 
     pub async fn moved(&self, charge: &Charge) -> String {
