@@ -45,6 +45,10 @@ impl Page {
 }
 
 impl Cursor {
+    /// Newer than every row: where the first page begins. Its time is in the year 8307, which
+    /// Postgres can still hold.
+    pub const END: Self = Self { created_us: 200_000_000_000_000_000, id: Uuid::max() };
+
     /// The opaque token that continues after this row.
     pub fn token(self) -> String {
         format!("{:016x}{}", self.created_us, self.id.simple())
@@ -55,6 +59,9 @@ impl Cursor {
             return None;
         }
         let created_us = i64::from_str_radix(&token[..16], 16).ok()?;
+        if !(0..=Self::END.created_us).contains(&created_us) {
+            return None;
+        }
         let id = Uuid::try_parse(&token[16..]).ok()?;
         Some(Self { created_us, id })
     }

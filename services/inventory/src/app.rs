@@ -1,0 +1,93 @@
+//! The service put together.
+
+use std::{io, time::Duration};
+
+use anyhow::Context as _;
+use firstcome_mesh::{Shutdown, server::Server};
+use firstcome_proto::inventory_v1::{
+    catalog_service_server::CatalogServiceServer,
+    reservation_service_server::ReservationServiceServer, stock_service_server::StockServiceServer,
+};
+use firstcome_redis::RedisPool;
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
+
+use crate::{
+    config::Service,
+    gate::Gate,
+    keeper::Keeper,
+    live::Live,
+    reserve::Reservations,
+    rpc::{catalog::Catalog, reservation::Reservation},
+    stock::Stock,
+    store::Store,
+};
+
+/// Messages of a full batch fit several times.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// A service that is ready to serve.
+pub struct App {
+    shutdown: Shutdown,
+    /// The truth.
+    pub store: Store,
+    /// The live stock.
+    pub gate: Gate,
+    /// Products and their epochs.
+    pub live: Live,
+    /// The way of a wish.
+    pub reservations: Reservations,
+    forget_after: Duration,
+}
+
+impl App {
+    /// Connects to the stores; fails when Redis cannot be reached at all.
+    pub async fn build(service: &Service, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let store =
+            Store::connect(service.database_url.expose_secret(), service.database_connections)
+                .context("the database URL cannot be used")?;
+        store.ping().await.context("postgres does not answer")?;
+        let redis = RedisPool::connect(service.redis_url.expose_secret()).await?;
+        let gate = Gate::new(&redis);
+        gate.install().await.context("the gate's functions cannot be loaded")?;
+        let live = Live::new(store.clone(), gate.clone(), shutdown.clone());
+        let reservations =
+            Reservations::new(live.clone(), gate.clone(), store.clone(), shutdown.clone());
+        let forget_after = service.forget_after;
+        Ok(Self { shutdown, store, gate, live, reservations, forget_after })
+    }
+
+    /// The duties of this replica, to be started or to be done by hand.
+    pub fn keeper(&self) -> Keeper {
+        Keeper {
+            live: self.live.clone(),
+            gate: self.gate.clone(),
+            store: self.store.clone(),
+            reservations: self.reservations.clone(),
+            forget_after: self.forget_after,
+        }
+    }
+
+    /// Serves until the end begins, then drains.
+    pub async fn serve(self, listener: TcpListener, drain_timeout: Duration) -> io::Result<()> {
+        let stock = Stock::new(self.live.clone(), self.gate.clone(), self.shutdown.clone());
+        let catalog = Catalog { store: self.store.clone(), live: self.live.clone() };
+        let reservation =
+            Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
+        self.keeper().start(&self.shutdown);
+
+        let mut server = Server::new("firstcome-inventory");
+        server
+            .routes()
+            .add_service(CatalogServiceServer::new(catalog))
+            .add_service(StockServiceServer::new(stock))
+            .add_service(
+                ReservationServiceServer::new(reservation)
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            );
+        server.serve(listener, self.shutdown.clone(), drain_timeout).await?;
+        self.reservations.close(drain_timeout).await;
+        self.store.close().await;
+        Ok(())
+    }
+}

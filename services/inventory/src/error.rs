@@ -1,0 +1,90 @@
+//! Why inventory refuses, and the one place where faults become documented reasons.
+
+use std::time::Duration;
+
+use firstcome_proto::{Reason, Refusal};
+
+use crate::{
+    gate,
+    store::{catalog::CreateError, epoch::Refused},
+};
+
+/// A rebuild takes tens of milliseconds; a failover several seconds. Retries spread between.
+const FENCED_RETRY: Duration = Duration::from_millis(250);
+/// A store that does not answer needs longer than a rebuild.
+const UNAVAILABLE_RETRY: Duration = Duration::from_millis(500);
+
+/// The product's live stock is being rebuilt.
+pub fn fenced() -> Refusal {
+    Refusal::because(Reason::Fenced, "the live stock is being rebuilt").retry_after(FENCED_RETRY)
+}
+
+/// A store does not answer; what was asked may have been done, and asking again is safe.
+pub fn unavailable() -> Refusal {
+    Refusal::because(Reason::UpstreamUnavailable, "a store does not answer")
+        .retry_after(UNAVAILABLE_RETRY)
+}
+
+/// Postgres failed: logged here, told without detail.
+pub fn database(error: &sqlx::Error) -> Refusal {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => {
+            tracing::warn!(%error, "postgres does not answer");
+            unavailable()
+        }
+        // 57P01..03: shutting down or starting up; 53300: too many connections.
+        sqlx::Error::Database(fault)
+            if fault.code().is_some_and(|code| code.starts_with("57P") || code == "53300") =>
+        {
+            tracing::warn!(%error, "postgres is not serving");
+            unavailable()
+        }
+        _ => {
+            tracing::error!(%error, "postgres refused a statement");
+            Refusal::internal()
+        }
+    }
+}
+
+/// A change of the catalogue was refused.
+pub fn change(refused: &Refused) -> Refusal {
+    match refused {
+        Refused::NotFound(thing) => Refusal::not_found(thing),
+        Refused::BelowCommitted(floor) => {
+            Refusal::because(Reason::BelowCommitted, "the total is below what is held and sold")
+                .with("floor", floor)
+        }
+    }
+}
+
+/// A product was not made.
+pub fn create(error: &CreateError) -> Refusal {
+    match error {
+        CreateError::NameTaken => {
+            Refusal::because(Reason::NameTaken, "another product has this name")
+        }
+        CreateError::KeyReused => {
+            Refusal::because(Reason::KeyReused, "the key was used with other contents")
+        }
+        CreateError::Database(error) => database(error),
+    }
+}
+
+/// The gate did not do what was asked, and nobody needs to rebuild it for that.
+pub fn gate(fault: &gate::Fault) -> Refusal {
+    match fault {
+        gate::Fault::Redis(error) => {
+            tracing::warn!(%error, "redis does not answer");
+            unavailable()
+        }
+        gate::Fault::Unreadable(_) => {
+            tracing::error!(%fault, "gate answered out of shape");
+            Refusal::internal()
+        }
+        _ => fenced(),
+    }
+}

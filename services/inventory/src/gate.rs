@@ -1,0 +1,518 @@
+//! The typed handle of the gate: what `gate/stock.lua` takes and gives, and nothing of what it
+//! means. One method per function.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use firstcome_proto::{BuyerId, ProductId, ReservationId, SkuId};
+use firstcome_redis::{RedisPool, keys};
+use fred::{
+    interfaces::{HashesInterface as _, StreamsInterface as _},
+    types::Value,
+};
+use uuid::Uuid;
+
+use crate::hold::{Line, Wish};
+
+/// The Redis Functions library.
+const LIBRARY: &str = include_str!("gate/stock.lua");
+
+/// Items of one call at most: Lua's `unpack` is bounded, and a call must stay a few milliseconds.
+pub const ITEMS_MAX: usize = 512;
+/// Records of one `load` call, for the same reason.
+const RECORDS_PER_CHUNK: usize = 1000;
+
+/// Why a call of the gate did nothing, or nobody knows what it did.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// There is no gate, or one that may have forgotten what it promised.
+    #[error("the gate is missing")]
+    Missing,
+    /// The gate is of another epoch than the caller.
+    #[error("the gate is of epoch {0}")]
+    OtherEpoch(i64),
+    /// The gate of this epoch is being made.
+    #[error("the gate of epoch {0} is loading")]
+    Loading(i64),
+    /// Another loader is at work.
+    #[error("the chunk is out of turn")]
+    OutOfTurn,
+    /// Redis did not answer; the call may have run.
+    #[error(transparent)]
+    Redis(#[from] firstcome_redis::Error),
+    /// The answer has another shape than the library gives.
+    #[error("the gate answered {0}")]
+    Unreadable(String),
+}
+
+/// What the gate says to one wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Taken from stock, with its place in the order of admissions.
+    Admitted(i64),
+    /// Taken before, with the same contents.
+    Replayed(i64),
+    /// The id was used with other contents.
+    KeyReused,
+    /// Before the window.
+    NotOpen,
+    /// After the window, or without one.
+    Closed,
+    /// The buyer has as many as allowed.
+    LimitPerBuyer,
+    /// Too few available.
+    SoldOut,
+    /// The product has no such SKU.
+    UnknownSku,
+    /// The wish cannot be read.
+    Malformed,
+}
+
+/// The gate's answer to a batch of wishes.
+#[derive(Debug)]
+pub struct Verdicts {
+    /// In the order of the wishes.
+    pub verdicts: Vec<Verdict>,
+    /// What stands in `unconfirmed`; `None` when nobody was admitted.
+    pub entry: Option<String>,
+    /// What is left of each SKU that was named.
+    pub available: HashMap<SkuId, i32>,
+}
+
+/// What the gate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whose gate it is.
+    pub epoch: i64,
+    /// False while it is being made.
+    pub is_open: bool,
+    /// The clock that decides the window, milliseconds since 1970.
+    pub now_ms: i64,
+    /// The window, milliseconds since 1970; 0: not scheduled, or open-ended.
+    pub opens_ms: i64,
+    /// See `opens_ms`.
+    pub closes_ms: i64,
+    /// The last admission's place.
+    pub seq: i64,
+    /// Records.
+    pub taken: i64,
+    /// Entries of admissions not yet confirmed.
+    pub unconfirmed: i64,
+    /// What is left of each SKU.
+    pub available: HashMap<SkuId, i32>,
+}
+
+/// Everything a gate is made of, read from the ledger.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The new gate's epoch.
+    pub epoch: i64,
+    /// The window, milliseconds since 1970; 0: not scheduled, or open-ended.
+    pub opens_ms: i64,
+    /// See `opens_ms`.
+    pub closes_ms: i64,
+    /// 0: no limit.
+    pub limit_per_buyer: i32,
+    /// The last place ever given.
+    pub seq: i64,
+    /// What is available of each SKU.
+    pub available: Vec<(SkuId, i32)>,
+    /// Each reservation that the gate must know, with its place.
+    pub records: Vec<(Wish, i64)>,
+    /// Units that each buyer holds or owns.
+    pub units_of: HashMap<BuyerId, i64>,
+}
+
+/// One admission that Postgres has not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Its name in the stream.
+    pub entry: String,
+    /// When it was made, milliseconds since 1970 by the shard's clock.
+    pub admitted_ms: i64,
+    /// Whom it admitted.
+    pub reservations: Vec<ReservationId>,
+}
+
+/// The live stock of all products.
+#[derive(Clone)]
+pub struct Gate {
+    redis: RedisPool,
+}
+
+impl Gate {
+    /// A handle that brings its library along.
+    pub fn new(redis: &RedisPool) -> Self {
+        Self { redis: redis.with_library(LIBRARY) }
+    }
+
+    /// Loads the library on every primary, so that the first calls find it.
+    pub async fn install(&self) -> Result<(), firstcome_redis::Error> {
+        self.redis.load_library().await
+    }
+
+    /// Admits wishes in the order given, at most [`ITEMS_MAX`].
+    pub async fn reserve(
+        &self,
+        product: ProductId,
+        epoch: i64,
+        wishes: &[Wish],
+    ) -> Result<Verdicts, Fault> {
+        assert!(wishes.len() <= ITEMS_MAX, "batches are bounded by the caller");
+        let mut args = Vec::with_capacity(1 + wishes.len());
+        args.push(number(epoch));
+        args.extend(wishes.iter().map(encode_item));
+        let reply = self.call("reserve_1", product, args).await?;
+
+        let packed = bytes_at(&reply, 3)?;
+        if packed.len() != wishes.len() * 9 {
+            return Err(unreadable(&reply));
+        }
+        let verdicts = packed.chunks_exact(9).map(decode_verdict).collect::<Option<Vec<_>>>();
+        let entry = text_at(&reply, 2)?;
+        Ok(Verdicts {
+            verdicts: verdicts.ok_or_else(|| unreadable(&reply))?,
+            entry: (!entry.is_empty()).then(|| entry.to_owned()),
+            available: decode_available(&reply, 4)?,
+        })
+    }
+
+    /// Puts the units of exactly these admissions back on sale; gives how many were there.
+    pub async fn free(
+        &self,
+        product: ProductId,
+        epoch: i64,
+        admissions: &[(ReservationId, i64)],
+    ) -> Result<i64, Fault> {
+        self.end("free_1", product, epoch, admissions).await
+    }
+
+    /// Drops the records of exactly these admissions; units and limits stay as they are.
+    pub async fn forget(
+        &self,
+        product: ProductId,
+        epoch: i64,
+        admissions: &[(ReservationId, i64)],
+    ) -> Result<i64, Fault> {
+        self.end("forget_1", product, epoch, admissions).await
+    }
+
+    async fn end(
+        &self,
+        function: &'static str,
+        product: ProductId,
+        epoch: i64,
+        admissions: &[(ReservationId, i64)],
+    ) -> Result<i64, Fault> {
+        assert!(admissions.len() <= ITEMS_MAX, "batches are bounded by the caller");
+        let mut args = Vec::with_capacity(1 + admissions.len());
+        args.push(number(epoch));
+        args.extend(admissions.iter().map(|(reservation, seq)| {
+            let mut item = BytesMut::with_capacity(24);
+            item.put_slice(reservation.0.as_bytes());
+            item.put_i64(*seq);
+            item.freeze()
+        }));
+        let reply = self.call(function, product, args).await?;
+        number_at(&reply, 1)
+    }
+
+    /// Makes the gate of a new epoch and opens it last.
+    pub async fn load(&self, product: ProductId, image: &Image) -> Result<(), Fault> {
+        let mut chunk = 0;
+        let mut begin = vec![Bytes::from_static(b"begin")];
+        begin.extend(
+            [image.opens_ms, image.closes_ms, i64::from(image.limit_per_buyer), image.seq]
+                .map(number),
+        );
+        for (sku, available) in &image.available {
+            begin.push(sku.to_wire());
+            begin.push(number(i64::from(*available)));
+        }
+        self.load_chunk(product, image.epoch, &mut chunk, begin).await?;
+
+        for records in image.records.chunks(RECORDS_PER_CHUNK) {
+            let mut args = vec![Bytes::from_static(b"records"), number(records.len() as i64)];
+            for (wish, seq) in records {
+                args.push(wish.reservation.to_wire());
+                args.push(encode_record(wish, *seq));
+            }
+            self.load_chunk(product, image.epoch, &mut chunk, args).await?;
+            firstcome_mesh::failpoint::hit("inventory.between_load_chunks");
+        }
+        let buyers: Vec<_> = image.units_of.iter().collect();
+        for buyers in buyers.chunks(RECORDS_PER_CHUNK) {
+            let mut args = vec![Bytes::from_static(b"records"), number(0)];
+            for (buyer, units) in buyers {
+                args.push(buyer.to_wire());
+                args.push(number(**units));
+            }
+            self.load_chunk(product, image.epoch, &mut chunk, args).await?;
+        }
+        self.load_chunk(product, image.epoch, &mut chunk, vec![Bytes::from_static(b"open")]).await
+    }
+
+    async fn load_chunk(
+        &self,
+        product: ProductId,
+        epoch: i64,
+        chunk: &mut i64,
+        body: Vec<Bytes>,
+    ) -> Result<(), Fault> {
+        let mut args = vec![number(epoch), number(*chunk)];
+        args.extend(body);
+        self.call("load_1", product, args).await?;
+        *chunk += 1;
+        Ok(())
+    }
+
+    /// Reads what the gate says of itself.
+    pub async fn snapshot(&self, product: ProductId) -> Result<Snapshot, Fault> {
+        let reply = self.call("snapshot_1", product, Vec::new()).await?;
+        Ok(Snapshot {
+            epoch: number_at(&reply, 1)?,
+            is_open: text_at(&reply, 2)? == "open",
+            now_ms: number_at(&reply, 3)?,
+            opens_ms: number_at(&reply, 4)?,
+            closes_ms: number_at(&reply, 5)?,
+            seq: number_at(&reply, 6)?,
+            taken: number_at(&reply, 7)?,
+            unconfirmed: number_at(&reply, 8)?,
+            available: decode_available(&reply, 9)?,
+        })
+    }
+
+    /// The oldest admissions that Postgres has not confirmed, at most `count` entries.
+    pub async fn unconfirmed(
+        &self,
+        product: ProductId,
+        count: u64,
+    ) -> Result<Vec<Unconfirmed>, Fault> {
+        let entries: Vec<(String, HashMap<String, Bytes>)> = self
+            .redis
+            .commands()
+            .xrange_values(keys::unconfirmed(product), "-", "+", Some(count))
+            .await
+            .map_err(firstcome_redis::Error::from)?;
+        let read = |(entry, fields): (String, HashMap<String, Bytes>)| {
+            let admitted_ms = entry.split('-').next()?.parse().ok()?;
+            let ids = fields.get("ids")?;
+            let reservations =
+                ids.chunks_exact(16).map(|id| Uuid::from_slice(id).map(ReservationId));
+            let reservations = reservations.collect::<Result<_, _>>().ok()?;
+            Some(Unconfirmed { entry, admitted_ms, reservations })
+        };
+        entries
+            .into_iter()
+            .map(|entry| read(entry).ok_or_else(|| Fault::Unreadable("an entry".to_owned())))
+            .collect()
+    }
+
+    /// Says that Postgres has confirmed everything in these entries.
+    pub async fn confirm(&self, product: ProductId, entries: Vec<String>) -> Result<(), Fault> {
+        let key = keys::unconfirmed(product);
+        let _deleted: Value =
+            self.redis.commands().xdel(key, entries).await.map_err(firstcome_redis::Error::from)?;
+        Ok(())
+    }
+
+    /// The records of these reservations, in their order; `None` where there is none.
+    pub async fn records(
+        &self,
+        product: ProductId,
+        reservations: &[ReservationId],
+    ) -> Result<Vec<Option<(Wish, i64)>>, Fault> {
+        let fields: Vec<fred::types::Key> =
+            reservations.iter().map(|id| fred::types::Key::from(id.to_wire())).collect();
+        let records: Vec<Option<Bytes>> = self
+            .redis
+            .commands()
+            .hmget(keys::taken(product), fields)
+            .await
+            .map_err(firstcome_redis::Error::from)?;
+        let decode = |(id, record): (&ReservationId, Option<Bytes>)| match record {
+            None => Ok(None),
+            Some(record) => decode_record(*id, &record)
+                .map(Some)
+                .ok_or_else(|| Fault::Unreadable(format!("a record of {id}"))),
+        };
+        reservations.iter().zip(records).map(decode).collect()
+    }
+
+    /// Every record's id and place, not as of one instant.
+    pub async fn all_records(
+        &self,
+        product: ProductId,
+    ) -> Result<HashMap<ReservationId, i64>, Fault> {
+        use futures::TryStreamExt as _;
+        let client = self.redis.commands().next_connected();
+        let pages = client.hscan(keys::taken(product), "*", Some(RECORDS_PER_CHUNK as u32));
+        let mut records = HashMap::new();
+        futures::pin_mut!(pages);
+        while let Some(mut page) = pages.try_next().await.map_err(firstcome_redis::Error::from)? {
+            use fred::types::scan::Scanner as _;
+            for (field, value) in page.take_results().into_iter().flat_map(|map| map.inner()) {
+                let (Ok(id), Some(record)) = (Uuid::from_slice(field.as_bytes()), value.as_bytes())
+                else {
+                    continue; // the field `epoch`
+                };
+                if let Some(seq) = record.first_chunk::<8>() {
+                    records.insert(ReservationId(id), i64::from_be_bytes(*seq));
+                }
+            }
+            page.next();
+        }
+        Ok(records)
+    }
+
+    /// Calls a function on the product's shard and sorts refusals out.
+    async fn call(
+        &self,
+        function: &'static str,
+        product: ProductId,
+        args: Vec<Bytes>,
+    ) -> Result<Vec<Value>, Fault> {
+        let keys = vec![
+            keys::stock(product),
+            keys::taken(product),
+            keys::buyers(product),
+            keys::unconfirmed(product),
+        ];
+        let reply = match self.redis.fcall(function, keys, args).await? {
+            Value::Array(reply) => reply,
+            other => return Err(Fault::Unreadable(format!("{other:?}"))),
+        };
+        match text_at(&reply, 0)? {
+            "OK" => Ok(reply),
+            "MISSING" => Err(Fault::Missing),
+            "EPOCH" => Err(Fault::OtherEpoch(number_at(&reply, 1)?)),
+            "LOADING" => Err(Fault::Loading(number_at(&reply, 1)?)),
+            "OUT_OF_TURN" => Err(Fault::OutOfTurn),
+            _ => Err(unreadable(&reply)),
+        }
+    }
+}
+
+fn number(value: i64) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+fn put_contents(into: &mut BytesMut, wish: &Wish) {
+    into.put_slice(wish.buyer.0.as_bytes());
+    into.put_slice(&wish.fingerprint);
+    into.put_u8(u8::try_from(wish.lines.len()).expect("a wish has at most 10 lines"));
+    for line in &wish.lines {
+        into.put_slice(line.sku.0.as_bytes());
+        into.put_i32(line.quantity);
+    }
+}
+
+fn encode_item(wish: &Wish) -> Bytes {
+    let mut item = BytesMut::with_capacity(49 + 20 * wish.lines.len());
+    item.put_slice(wish.reservation.0.as_bytes());
+    put_contents(&mut item, wish);
+    item.freeze()
+}
+
+fn encode_record(wish: &Wish, seq: i64) -> Bytes {
+    let mut record = BytesMut::with_capacity(41 + 20 * wish.lines.len());
+    record.put_i64(seq);
+    put_contents(&mut record, wish);
+    record.freeze()
+}
+
+fn decode_record(reservation: ReservationId, record: &[u8]) -> Option<(Wish, i64)> {
+    let (seq, contents) = record.split_first_chunk::<8>()?;
+    let (buyer, contents) = contents.split_first_chunk::<16>()?;
+    let (fingerprint, contents) = contents.split_first_chunk::<16>()?;
+    let (count, lines) = contents.split_first()?;
+    if lines.len() != usize::from(*count) * 20 {
+        return None;
+    }
+    let lines = lines.chunks_exact(20).map(|line| {
+        let (sku, quantity) = line.split_first_chunk::<16>()?;
+        let quantity = i32::from_be_bytes(quantity.try_into().ok()?);
+        Some(Line { sku: SkuId(Uuid::from_bytes(*sku)), quantity })
+    });
+    let wish = Wish {
+        reservation,
+        buyer: BuyerId(Uuid::from_bytes(*buyer)),
+        fingerprint: *fingerprint,
+        lines: lines.collect::<Option<_>>()?,
+    };
+    Some((wish, i64::from_be_bytes(*seq)))
+}
+
+/// The codes of `stock.lua`.
+fn decode_verdict(packed: &[u8]) -> Option<Verdict> {
+    let (code, seq) = packed.split_first()?;
+    let seq = i64::from_be_bytes(seq.try_into().ok()?);
+    Some(match code {
+        0 => Verdict::Admitted(seq),
+        1 => Verdict::Replayed(seq),
+        2 => Verdict::KeyReused,
+        3 => Verdict::NotOpen,
+        4 => Verdict::Closed,
+        5 => Verdict::LimitPerBuyer,
+        6 => Verdict::SoldOut,
+        7 => Verdict::UnknownSku,
+        8 => Verdict::Malformed,
+        _ => return None,
+    })
+}
+
+fn decode_available(reply: &[Value], from: usize) -> Result<HashMap<SkuId, i32>, Fault> {
+    let mut available = HashMap::new();
+    for at in (from..reply.len()).step_by(2) {
+        let sku = Uuid::from_slice(bytes_at(reply, at)?).map_err(|_| unreadable(reply))?;
+        let units = i32::try_from(number_at(reply, at + 1)?).map_err(|_| unreadable(reply))?;
+        available.insert(SkuId(sku), units);
+    }
+    Ok(available)
+}
+
+fn bytes_at(reply: &[Value], at: usize) -> Result<&[u8], Fault> {
+    match reply.get(at) {
+        Some(Value::Bytes(bytes)) => Ok(bytes),
+        Some(Value::String(text)) => Ok(text.as_bytes()),
+        _ => Err(unreadable(reply)),
+    }
+}
+
+fn text_at(reply: &[Value], at: usize) -> Result<&str, Fault> {
+    std::str::from_utf8(bytes_at(reply, at)?).map_err(|_| unreadable(reply))
+}
+
+fn number_at(reply: &[Value], at: usize) -> Result<i64, Fault> {
+    match reply.get(at) {
+        Some(Value::Integer(number)) => Ok(*number),
+        _ => text_at(reply, at)?.parse().map_err(|_| unreadable(reply)),
+    }
+}
+
+fn unreadable(reply: &[Value]) -> Fault {
+    Fault::Unreadable(format!("{} values beginning with {:?}", reply.len(), reply.first()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back() {
+        let wish = Wish {
+            reservation: ReservationId(Uuid::from_u128(1)),
+            buyer: BuyerId(Uuid::from_u128(2)),
+            fingerprint: [3; 16],
+            lines: vec![
+                Line { sku: SkuId(Uuid::from_u128(4)), quantity: 5 },
+                Line { sku: SkuId(Uuid::from_u128(6)), quantity: 1000 },
+            ],
+        };
+        let record = encode_record(&wish, 7);
+        assert_eq!(decode_record(wish.reservation, &record), Some((wish.clone(), 7)));
+        assert_eq!(decode_record(wish.reservation, &record[..record.len() - 1]), None);
+        // An item is the id and then the same contents as a record's.
+        assert_eq!(encode_item(&wish)[16..], record[8..]);
+    }
+}

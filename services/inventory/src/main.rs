@@ -1,0 +1,26 @@
+//! The life of the process: config, telemetry, build, bind, serve, drain.
+
+use firstcome_inventory::{
+    app::App,
+    config::{Command, Config},
+    store::Store,
+};
+use firstcome_mesh::{Shutdown, config, server, telemetry};
+use secrecy::ExposeSecret as _;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config: Config = config::load();
+    telemetry::init(&config.logs);
+    match config.command {
+        Command::Migrate { database_url } => {
+            Ok(Store::connect(database_url.expose_secret(), 1)?.migrate().await?)
+        }
+        Command::Serve(service) => {
+            let listener = server::bind(service.serve.listen).await;
+            let shutdown = Shutdown::on_signals()?;
+            let app = App::build(&service, shutdown).await?;
+            Ok(app.serve(listener, service.serve.drain_timeout).await?)
+        }
+    }
+}

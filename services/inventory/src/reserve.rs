@@ -1,0 +1,412 @@
+//! The hot path: wishes gather in front of the gate, admissions in front of the ledger.
+//!
+//! Losers are answered right after the gate's call, without a write anywhere; winners when
+//! Postgres has committed. Whatever the gate admitted stands in its `unconfirmed` stream until
+//! then, so an admission that nobody finishes here is finished by [`crate::keeper`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use firstcome_mesh::{Answers, BatchCall, Batcher, Deadline, Shutdown, batcher::Limits, failpoint};
+use firstcome_proto::{ProductId, Reason, Refusal, ReservationId, SkuId, timestamp};
+
+use crate::{
+    catalog::Product,
+    error,
+    gate::{Gate, ITEMS_MAX, Verdict, Verdicts},
+    hold::{Hold, Wish},
+    live::Live,
+    store::{Store, ledger::CommitError},
+};
+
+/// Wishes of one product in front of the gate. A shard runs one call at a time; a second one in
+/// flight hides the way there and back.
+const GATE_LIMITS: Limits = Limits {
+    batch_items_max: ITEMS_MAX,
+    in_flight_max: 2,
+    key_queue_items_max: 20_000,
+    queue_items_max: 100_000,
+};
+/// Admissions of one product in front of the ledger: the stock row admits one transaction at a
+/// time, so one call in flight gathers the most. Bounded by what the gate lets through.
+const LEDGER_LIMITS: Limits = Limits {
+    batch_items_max: 512,
+    in_flight_max: 1,
+    key_queue_items_max: 20_000,
+    queue_items_max: 100_000,
+};
+/// An admission is carried to the ledger however long that takes; this bounds nothing else.
+const ADMISSION_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// What becomes of a wish.
+pub type Answer = Result<Reserved, Refusal>;
+
+/// A wish with a row in the ledger.
+#[derive(Clone, Debug)]
+pub struct Reserved {
+    /// The row, in whatever state it is.
+    pub hold: Hold,
+    /// This call, and no other, took it from stock.
+    pub newly_admitted: bool,
+    /// For the prices.
+    pub product: Arc<Product>,
+}
+
+/// The way of a wish through gate and ledger.
+#[derive(Clone)]
+pub struct Reservations {
+    gate: Batcher<GateCall>,
+}
+
+impl Reservations {
+    /// Builds both batchers.
+    pub fn new(live: Live, gate: Gate, store: Store, shutdown: Shutdown) -> Self {
+        let ledger = Ledger { live: live.clone(), gate: gate.clone(), store, shutdown };
+        let ledger = Batcher::carrying_abandoned(LedgerCall { ledger }, LEDGER_LIMITS);
+        Self { gate: Batcher::new(GateCall { live, gate, ledger }, GATE_LIMITS) }
+    }
+
+    /// The queue of wishes.
+    pub fn queue(&self) -> &Batcher<GateCall> {
+        &self.gate
+    }
+
+    /// Ends both queues, the gate's first.
+    pub async fn close(&self, within: Duration) {
+        self.gate.close(within).await;
+        self.gate.call().ledger.close(within).await;
+    }
+
+    /// Finishes admissions that somebody else began.
+    pub async fn finish(&self, product: &Arc<Product>, admissions: Vec<Admission>) -> Vec<Answer> {
+        self.gate.call().ledger.call().ledger.commit(product, admissions).await
+    }
+}
+
+/// Carries wishes to the gate.
+pub struct GateCall {
+    live: Live,
+    gate: Gate,
+    ledger: Batcher<LedgerCall>,
+}
+
+impl BatchCall for GateCall {
+    type Key = ProductId;
+    type Item = Wish;
+    type Answer = Answer;
+
+    async fn call(&self, product: ProductId, wishes: Vec<Wish>, mut answers: Answers<Answer>) {
+        let open = match self.live.open(product).await {
+            Ok(open) => open,
+            Err(refusal) => return answers.answer_rest(|_| Err(refusal.clone())),
+        };
+        let verdicts = match self.gate.reserve(product, open.epoch, &wishes).await {
+            Ok(verdicts) => verdicts,
+            Err(fault) => {
+                let refusal = self.live.report(product, open.epoch, &fault).await;
+                return answers.answer_rest(|_| Err(refusal.clone()));
+            }
+        };
+        failpoint::hit("inventory.between_gate_and_ledger");
+        self.refuse(&open, &wishes, &verdicts, &mut answers).await;
+
+        let entry = verdicts.entry.map(|name| {
+            let is_new = |verdict: &&Verdict| matches!(verdict, Verdict::Admitted(_));
+            Arc::new(Entry {
+                name,
+                unfinished: AtomicUsize::new(verdicts.verdicts.iter().filter(is_new).count()),
+            })
+        });
+        for (place, (wish, verdict)) in wishes.into_iter().zip(verdicts.verdicts).enumerate() {
+            let (seq, entry) = match verdict {
+                Verdict::Admitted(seq) => (seq, entry.clone()),
+                Verdict::Replayed(seq) => (seq, None),
+                _ => continue,
+            };
+            let reply = answers.hand_over(place).expect("admissions were not answered yet");
+            let newly_admitted = matches!(verdict, Verdict::Admitted(_));
+            let admission = Admission { wish, seq, newly_admitted, entry };
+            let item = (Arc::clone(&open), admission);
+            self.ledger.enqueue(product, item, Deadline::after(ADMISSION_DEADLINE), reply);
+        }
+    }
+}
+
+impl GateCall {
+    /// Answers everybody who was refused.
+    async fn refuse(
+        &self,
+        product: &Product,
+        wishes: &[Wish],
+        verdicts: &Verdicts,
+        answers: &mut Answers<Answer>,
+    ) {
+        let sold_out = verdicts.verdicts.contains(&Verdict::SoldOut);
+        let holds_open = match sold_out {
+            true => self.holds_open(product, verdicts).await,
+            false => HashMap::new(),
+        };
+        for (place, verdict) in verdicts.verdicts.iter().enumerate() {
+            let refusal = match verdict {
+                Verdict::Admitted(_) | Verdict::Replayed(_) => continue,
+                Verdict::KeyReused => {
+                    Refusal::because(Reason::KeyReused, "the key was used with other contents")
+                }
+                Verdict::NotOpen => not_open(product),
+                Verdict::Closed => Refusal::because(Reason::Closed, "the drop is over"),
+                Verdict::LimitPerBuyer => {
+                    Refusal::because(Reason::LimitPerBuyer, "the buyer has as many as allowed")
+                }
+                Verdict::SoldOut => {
+                    let lines = wishes[place].lines.iter();
+                    let open: i32 = lines.filter_map(|line| holds_open.get(&line.sku)).sum();
+                    Refusal::because(Reason::SoldOut, "no unit is available")
+                        .with("holds_open", open)
+                }
+                Verdict::UnknownSku => Refusal::not_found("SKU of this product"),
+                Verdict::Malformed => {
+                    Refusal::invalid("lines", "want 1 to 10, each SKU once, of 1 to 1000 units")
+                }
+            };
+            answers.answer(place, Err(refusal));
+        }
+    }
+
+    /// Units held and not yet sold, per SKU: they may come back.
+    async fn holds_open(&self, product: &Product, verdicts: &Verdicts) -> HashMap<SkuId, i32> {
+        let Ok(books) = self.live.books(product.id).await else { return HashMap::new() };
+        let open = |(sku, available): (&SkuId, &i32)| {
+            let counters = books.skus.get(sku)?;
+            Some((*sku, (counters.total - counters.settled - available).max(0)))
+        };
+        verdicts.available.iter().filter_map(open).collect()
+    }
+}
+
+fn not_open(product: &Product) -> Refusal {
+    let refusal = Refusal::because(Reason::NotOpen, "the drop has not opened");
+    let opens_at = product.drop.map(|drop| drop.opens_at);
+    match opens_at.map(|at| at.format(&time::format_description::well_known::Rfc3339)) {
+        Some(Ok(opens_at)) => refusal.with("opens_at", opens_at),
+        _ => refusal,
+    }
+}
+
+/// What one call left in `unconfirmed`, until all of it is in the ledger.
+pub struct Entry {
+    name: String,
+    unfinished: AtomicUsize,
+}
+
+/// A wish that the gate admitted, now or before.
+pub struct Admission {
+    /// What was asked for.
+    pub wish: Wish,
+    /// The gate's number.
+    pub seq: i64,
+    /// Whether this call took it from stock.
+    pub newly_admitted: bool,
+    /// What stands in `unconfirmed` for it; `None` when that is somebody else's to remove.
+    pub entry: Option<Arc<Entry>>,
+}
+
+/// Carries admissions to the ledger.
+pub struct LedgerCall {
+    ledger: Ledger,
+}
+
+impl BatchCall for LedgerCall {
+    type Key = ProductId;
+    type Item = (Arc<Product>, Admission);
+    type Answer = Answer;
+
+    async fn call(
+        &self,
+        _product: ProductId,
+        items: Vec<(Arc<Product>, Admission)>,
+        mut answers: Answers<Answer>,
+    ) {
+        // Admissions of an epoch that ended meanwhile must not take those of the next with them.
+        let mut by_epoch: Vec<(Arc<Product>, Vec<usize>, Vec<Admission>)> = Vec::new();
+        for (place, (product, admission)) in items.into_iter().enumerate() {
+            match by_epoch.last_mut() {
+                Some((last, places, admissions)) if last.epoch == product.epoch => {
+                    places.push(place);
+                    admissions.push(admission);
+                }
+                _ => by_epoch.push((product, vec![place], vec![admission])),
+            }
+        }
+        for (product, places, admissions) in by_epoch {
+            let outcomes = self.ledger.commit(&product, admissions).await;
+            failpoint::hit("inventory.between_commit_and_answer");
+            for (place, outcome) in places.into_iter().zip(outcomes) {
+                answers.answer(place, outcome);
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Ledger {
+    live: Live,
+    gate: Gate,
+    store: Store,
+    shutdown: Shutdown,
+}
+
+impl Ledger {
+    /// Commits admissions of one product and epoch and gives each its row.
+    async fn commit(&self, product: &Arc<Product>, admissions: Vec<Admission>) -> Vec<Answer> {
+        // One row per reservation, however often it was asked for in this batch.
+        let mut seen = HashSet::with_capacity(admissions.len());
+        let rows: Vec<(Wish, i64)> = admissions
+            .iter()
+            .filter(|admission| seen.insert(admission.wish.reservation))
+            .map(|admission| (admission.wish.clone(), admission.seq))
+            .collect();
+        let committed =
+            self.store.commit_admissions(product.id, product.epoch, product.hold_ttl_ms(), rows);
+        let rows = match committed.await {
+            Ok(rows) => rows,
+            Err(fault) => {
+                let refusal = self.failed(product, &fault).await;
+                return admissions.iter().map(|_| Err(refusal.clone())).collect();
+            }
+        };
+
+        let stray = self.undo_strays(product, &admissions, &rows).await;
+        let mut finished = Vec::new();
+        let mut outcomes = Vec::with_capacity(admissions.len());
+        for admission in admissions {
+            let outcome = if stray.contains(&admission.wish.reservation) {
+                Err(error::fenced())
+            } else {
+                answer(product, &admission, &rows)
+            };
+            // An entry of which a stray is left stays, and is looked at again.
+            if let Some(entry) = admission.entry {
+                let unfinished = entry.unfinished.fetch_sub(1, Ordering::AcqRel);
+                if unfinished == 1 && stray.is_empty() {
+                    finished.push(entry.name.clone());
+                }
+            }
+            outcomes.push(outcome);
+        }
+        self.confirm(product.id, finished);
+        outcomes
+    }
+
+    async fn failed(&self, product: &Product, fault: &CommitError) -> Refusal {
+        match fault {
+            CommitError::EpochOver => {
+                self.live
+                    .fence(product.id, product.epoch, product.epoch, "the epoch is over")
+                    .await;
+                error::fenced()
+            }
+            CommitError::Disagreement(constraint) => {
+                self.live.fence(product.id, product.epoch, product.epoch, constraint).await;
+                error::fenced()
+            }
+            CommitError::Database(fault) => error::database(fault),
+        }
+    }
+
+    /// Where the ledger's row has another number than the gate gave, the gate has admitted a key
+    /// that had ended or been forgotten: that admission is undone before anybody is answered.
+    /// Gives the reservations that could not be undone.
+    async fn undo_strays(
+        &self,
+        product: &Product,
+        admissions: &[Admission],
+        rows: &HashMap<ReservationId, Hold>,
+    ) -> HashSet<ReservationId> {
+        let strays: Vec<(ReservationId, i64)> = admissions
+            .iter()
+            .map(|admission| (admission.wish.reservation, admission.seq))
+            .filter(|(id, seq)| rows.get(id).is_none_or(|row| row.seq != *seq))
+            .collect();
+        if strays.is_empty() {
+            return HashSet::new();
+        }
+        match self.gate.free(product.id, product.epoch, &strays).await {
+            Ok(_) => {
+                // A live row that the gate knew under another number was not its own to give.
+                let forgot =
+                    |(id, _): &(ReservationId, i64)| rows.get(id).is_some_and(Hold::is_in_gate);
+                if strays.iter().any(forgot) {
+                    self.live
+                        .fence(product.id, product.epoch, product.epoch, "the gate forgot a hold")
+                        .await;
+                }
+                HashSet::new()
+            }
+            Err(fault) => {
+                // They stay in `unconfirmed`, or went with the gate.
+                let _ = self.live.report(product.id, product.epoch, &fault).await;
+                strays.into_iter().map(|(id, _)| id).collect()
+            }
+        }
+    }
+
+    /// Takes finished entries out of `unconfirmed`. Nobody waits for it: what stays is looked at
+    /// again later and found done.
+    fn confirm(&self, product: ProductId, entries: Vec<String>) {
+        if entries.is_empty() {
+            return;
+        }
+        let gate = self.gate.clone();
+        self.shutdown.spawn(async move {
+            if let Err(fault) = gate.confirm(product, entries).await {
+                tracing::debug!(%product, %fault, "confirm admissions later");
+            }
+        });
+    }
+}
+
+/// The ledger's row answers for itself.
+fn answer(
+    product: &Arc<Product>,
+    admission: &Admission,
+    rows: &HashMap<ReservationId, Hold>,
+) -> Answer {
+    let Some(hold) = rows.get(&admission.wish.reservation) else {
+        // Rows are never deleted; a row that neither was inserted nor is there is a fault.
+        return Err(Refusal::internal());
+    };
+    if hold.wish != admission.wish {
+        return Err(Refusal::because(Reason::KeyReused, "the key was used with other contents"));
+    }
+    Ok(Reserved {
+        newly_admitted: admission.newly_admitted && hold.seq == admission.seq,
+        hold: hold.clone(),
+        product: Arc::clone(product),
+    })
+}
+
+impl Reserved {
+    /// The contract's form.
+    pub fn to_wire(&self) -> firstcome_proto::inventory_v1::Hold {
+        let lines =
+            self.hold.wish.lines.iter().map(|line| firstcome_proto::inventory_v1::HeldLine {
+                sku_id: line.sku.to_wire(),
+                quantity: line.quantity,
+                unit_price: self.product.price_of(line.sku).map(Into::into),
+            });
+        firstcome_proto::inventory_v1::Hold {
+            reservation_id: self.hold.wish.reservation.to_wire(),
+            state: self.hold.state.to_wire() as i32,
+            sequence: self.hold.seq,
+            expires_at: Some(timestamp::to_wire(self.hold.expires_at)),
+            newly_admitted: self.newly_admitted,
+            lines: lines.collect(),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The contract's side: converts and validates once, on receipt, and answers.
+
+pub mod catalog;
+pub mod reservation;
+pub mod stock;

@@ -1,0 +1,159 @@
+//! What is left, as people see it: read from the gate, shared by all who watch.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use firstcome_mesh::Shutdown;
+use firstcome_proto::{
+    ProductId, Refusal,
+    inventory_v1::{ProductStock, SaleState, SkuStock},
+    timestamp,
+};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{
+    catalog::Product,
+    error,
+    gate::{Fault, Gate, Snapshot},
+    live::Live,
+    store::catalog::Books,
+};
+
+/// Watchers hear of changes at most this often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Reads live stock and lets it be watched.
+#[derive(Clone)]
+pub struct Stock {
+    live: Live,
+    gate: Gate,
+    shutdown: Shutdown,
+    watched: Arc<Mutex<HashMap<ProductId, Weak<watch::Sender<Option<ProductStock>>>>>>,
+}
+
+/// Somebody's view of a product's stock; the product is polled while views of it live.
+pub struct View {
+    /// The newest stock; `None` until it was read.
+    pub stock: watch::Receiver<Option<ProductStock>>,
+    _keeps_polling: Arc<watch::Sender<Option<ProductStock>>>,
+}
+
+impl Stock {
+    /// Nobody watches yet.
+    pub fn new(live: Live, gate: Gate, shutdown: Shutdown) -> Self {
+        Self { live, gate, shutdown, watched: Arc::default() }
+    }
+
+    /// Reads the stock now.
+    pub async fn read(&self, product: ProductId) -> Result<ProductStock, Refusal> {
+        let open = self.live.open(product).await?;
+        if open.drop.is_none() {
+            let books = self.live.books(product).await?;
+            return Ok(unscheduled(&open, &books));
+        }
+        let snapshot = match self.gate.snapshot(product).await {
+            Ok(snapshot) if snapshot.epoch != open.epoch => Err(Fault::OtherEpoch(snapshot.epoch)),
+            Ok(snapshot) if !snapshot.is_open => Err(Fault::Loading(snapshot.epoch)),
+            read => read,
+        };
+        let snapshot = match snapshot {
+            Ok(snapshot) => snapshot,
+            Err(fault) => return Err(self.live.report(product, open.epoch, &fault).await),
+        };
+        let books = self.live.books(product).await?;
+        Ok(stock_of(&open, &snapshot, &books))
+    }
+
+    /// Watches a product; NOT_FOUND when there is none.
+    pub async fn watch(&self, product: ProductId) -> Result<View, Refusal> {
+        match self.live.open(product).await {
+            Err(refusal) if refusal != error::fenced() => return Err(refusal),
+            _ => {}
+        }
+        let mut watched = self.watched.lock();
+        if let Some(sender) = watched.get(&product).and_then(Weak::upgrade) {
+            return Ok(View { stock: sender.subscribe(), _keeps_polling: sender });
+        }
+        let sender = Arc::new(watch::Sender::new(None));
+        watched.insert(product, Arc::downgrade(&sender));
+        self.shutdown.spawn(self.clone().poll(product, Arc::downgrade(&sender)));
+        Ok(View { stock: sender.subscribe(), _keeps_polling: sender })
+    }
+
+    /// Looks as long as somebody watches; what differs in nothing but the clock is no change.
+    async fn poll(self, product: ProductId, sender: Weak<watch::Sender<Option<ProductStock>>>) {
+        loop {
+            let Some(views) = sender.upgrade() else { break };
+            if let Ok(stock) = self.read(product).await {
+                views.send_if_modified(|last| {
+                    let same = last.as_ref().is_some_and(|last| {
+                        last.skus == stock.skus
+                            && last.state == stock.state
+                            && last.opens_at == stock.opens_at
+                    });
+                    if !same {
+                        *last = Some(stock);
+                    }
+                    !same
+                });
+            }
+            drop(views);
+            if !self.shutdown.sleep(LOOK_EVERY).await {
+                return;
+            }
+        }
+        let mut watched = self.watched.lock();
+        if watched.get(&product).is_some_and(|sender| sender.strong_count() == 0) {
+            watched.remove(&product);
+        }
+    }
+}
+
+fn stock_of(product: &Product, snapshot: &Snapshot, books: &Books) -> ProductStock {
+    let state = match (snapshot.opens_ms, snapshot.closes_ms) {
+        (0, _) => SaleState::Unscheduled,
+        (opens, _) if snapshot.now_ms < opens => SaleState::NotOpen,
+        (_, closes) if closes != 0 && snapshot.now_ms >= closes => SaleState::Closed,
+        _ => SaleState::Open,
+    };
+    let skus = product.skus.iter().map(|sku| {
+        let available = snapshot.available.get(&sku.id).copied().unwrap_or(0);
+        let settled = books.skus.get(&sku.id).map_or(0, |counters| counters.settled);
+        SkuStock {
+            sku_id: sku.id.to_string(),
+            available,
+            holds_open: (sku.total - available - settled).max(0),
+            total: sku.total,
+        }
+    });
+    ProductStock {
+        product_id: product.id.to_string(),
+        state: state as i32,
+        skus: skus.collect(),
+        opens_at: product.drop.map(|drop| timestamp::to_wire(drop.opens_at)),
+        read_time: timestamp::from_unix_ms(snapshot.now_ms).map(timestamp::to_wire),
+    }
+}
+
+fn unscheduled(product: &Product, books: &Books) -> ProductStock {
+    let skus = product.skus.iter().map(|sku| {
+        let counters = books.skus.get(&sku.id);
+        SkuStock {
+            sku_id: sku.id.to_string(),
+            available: counters.map_or(0, |counters| counters.available()),
+            holds_open: counters.map_or(0, |counters| counters.held),
+            total: sku.total,
+        }
+    });
+    ProductStock {
+        product_id: product.id.to_string(),
+        state: SaleState::Unscheduled as i32,
+        skus: skus.collect(),
+        opens_at: None,
+        read_time: Some(timestamp::to_wire(time::OffsetDateTime::now_utc())),
+    }
+}

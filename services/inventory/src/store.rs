@@ -1,0 +1,50 @@
+//! All SQL of inventory. Conditional changes are one statement; what spans rows is one
+//! transaction; rows are locked in one order everywhere: holds by id, then stock by SKU.
+
+pub mod catalog;
+pub mod epoch;
+pub mod freeing;
+pub mod ledger;
+
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use std::time::Duration;
+
+/// A connection that is not free within this time means that Postgres is in trouble.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ledger and the catalogue.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connects at the first use, with at most this many connections.
+    pub fn connect(url: &str, connections_max: u32) -> Result<Self, sqlx::Error> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy(url)?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to this binary's version.
+    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
+        sqlx::migrate!("./migrations").run(&self.pool).await
+    }
+
+    /// True when Postgres answers.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        sqlx::query!("select 1 as one").fetch_one(&self.pool).await.map(drop)
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// The name of the constraint that a statement broke, if that is why it failed.
+fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(|error| error.constraint())
+}

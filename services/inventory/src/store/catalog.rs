@@ -1,0 +1,301 @@
+//! Products and SKUs, and the counters as people see them.
+
+use std::collections::HashMap;
+
+use firstcome_mesh::page::{Cursor, Page};
+use firstcome_proto::{Money, ProductId, SkuId, money::Currency};
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Store, broken_constraint};
+use crate::catalog::{Drop, NewProduct, Product, Sku};
+
+/// Why a product was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Another product has the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The key made another product.
+    #[error("the key was used with other contents")]
+    KeyReused,
+    /// Postgres is in trouble.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// A SKU's counters in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Units that exist.
+    pub total: i32,
+    /// Units held or pinned.
+    pub held: i32,
+    /// Units sold.
+    pub settled: i32,
+}
+
+impl Counters {
+    /// Units that nobody has, as far as the ledger knows.
+    pub fn available(self) -> i32 {
+        self.total - self.held - self.settled
+    }
+}
+
+/// A product's counters, all read at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// The gate that may admit.
+    pub epoch: i64,
+    /// Each SKU's.
+    pub skus: HashMap<SkuId, Counters>,
+}
+
+struct ProductRow {
+    product_id: Uuid,
+    name: String,
+    description: String,
+    currency: String,
+    opens_at: Option<OffsetDateTime>,
+    closes_at: Option<OffsetDateTime>,
+    limit_per_buyer: i32,
+    hold_ttl_ms: i32,
+    created_at: OffsetDateTime,
+}
+
+struct SkuRow {
+    product_id: Uuid,
+    sku_id: Uuid,
+    label: String,
+    price_minor: i64,
+    total: i32,
+    epoch: i64,
+}
+
+impl Store {
+    /// Makes a product; the same key gives the one it made.
+    pub async fn create_product(&self, new: &NewProduct) -> Result<Product, CreateError> {
+        let product = ProductId(Uuid::now_v7());
+        let mut tx = self.pool.begin().await?;
+        let made = sqlx::query!(
+            "insert into products (product_id, name, description, currency, idempotency_key,
+                                   fingerprint)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict on constraint products_idempotency_key do nothing",
+            product.0,
+            new.name,
+            new.description,
+            new.currency.as_str(),
+            new.idempotency_key,
+            new.fingerprint(),
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| match broken_constraint(&error) {
+            Some("products_name_key") => CreateError::NameTaken,
+            _ => CreateError::Database(error),
+        })?;
+        if made.rows_affected() == 0 {
+            tx.rollback().await?;
+            return self.product_of_key(new).await;
+        }
+
+        let ids: Vec<Uuid> = new.skus.iter().map(|_| Uuid::now_v7()).collect();
+        let positions: Vec<i32> = (0..).take(new.skus.len()).collect();
+        let labels: Vec<String> = new.skus.iter().map(|sku| sku.label.clone()).collect();
+        let prices: Vec<i64> = new.skus.iter().map(|sku| sku.price_minor).collect();
+        let totals: Vec<i32> = new.skus.iter().map(|sku| sku.total).collect();
+        sqlx::query!(
+            "insert into skus (sku_id, product_id, position, label, price_minor)
+             select sku_id, $1, position, label, price_minor
+             from unnest($2::uuid[], $3::integer[], $4::text[], $5::bigint[])
+                  as new (sku_id, position, label, price_minor)",
+            product.0,
+            &ids,
+            &positions,
+            &labels,
+            &prices,
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "insert into stock (sku_id, product_id, total)
+             select sku_id, $1, total from unnest($2::uuid[], $3::integer[]) as new (sku_id, total)",
+            product.0,
+            &ids,
+            &totals,
+        )
+        .execute(&mut *tx)
+        .await?;
+        let made = read_product(&mut *tx, product).await?;
+        tx.commit().await?;
+        Ok(made.expect("it was made in this transaction"))
+    }
+
+    async fn product_of_key(&self, new: &NewProduct) -> Result<Product, CreateError> {
+        let made = sqlx::query!(
+            "select product_id, fingerprint from products where idempotency_key = $1",
+            new.idempotency_key,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        if made.fingerprint != new.fingerprint() {
+            return Err(CreateError::KeyReused);
+        }
+        let product = read_product(&self.pool, ProductId(made.product_id)).await?;
+        Ok(product.expect("products are never deleted"))
+    }
+
+    /// Reads a product.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, sqlx::Error> {
+        read_product(&self.pool, product).await
+    }
+
+    /// Reads a page of products, newest first.
+    pub async fn products(&self, page: Page) -> Result<Vec<Product>, sqlx::Error> {
+        let before = page.before.unwrap_or(Cursor::END);
+        let rows = sqlx::query_as!(
+            ProductRow,
+            "select product_id, name, description, currency, opens_at, closes_at, limit_per_buyer,
+                    hold_ttl_ms, created_at
+             from products
+             where (created_at, product_id) <
+                   (timestamptz 'epoch' + $1 * interval '1 microsecond', $2)
+             order by created_at desc, product_id desc limit $3",
+            before.created_us as f64,
+            before.id,
+            page.size,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.product_id).collect();
+        let mut skus: HashMap<Uuid, Vec<SkuRow>> = HashMap::new();
+        for sku in read_skus(&self.pool, &ids).await? {
+            skus.entry(sku.product_id).or_default().push(sku);
+        }
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let skus = skus.remove(&row.product_id).unwrap_or_default();
+                assemble(row, skus)
+            })
+            .collect())
+    }
+
+    /// Reads a product's counters.
+    pub async fn books(&self, product: ProductId) -> Result<Books, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select sku_id, total, held, settled, epoch from stock where product_id = $1",
+            product.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut books = Books::default();
+        for row in rows {
+            books.epoch = books.epoch.max(row.epoch);
+            let counters = Counters { total: row.total, held: row.held, settled: row.settled };
+            books.skus.insert(SkuId(row.sku_id), counters);
+        }
+        Ok(books)
+    }
+
+    /// The products that ever had a gate and may have one now, for those who look after them.
+    pub async fn products_with_gate(&self) -> Result<Vec<ProductId>, sqlx::Error> {
+        let rows = sqlx::query!("select distinct product_id from stock where epoch > 0")
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|row| ProductId(row.product_id)).collect())
+    }
+
+    /// The products whose counters changed within this span.
+    pub async fn products_touched(&self, within_ms: i64) -> Result<Vec<ProductId>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select distinct product_id from stock
+             where touched_at > now() - $1 * interval '1 millisecond' and epoch > 0",
+            within_ms as f64,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| ProductId(row.product_id)).collect())
+    }
+}
+
+/// Reads a product inside or outside a transaction.
+pub(super) async fn read_product<'e>(
+    executor: impl PgExecutor<'e>,
+    product: ProductId,
+) -> Result<Option<Product>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select p.product_id, p.name, p.description, p.currency, p.opens_at, p.closes_at,
+                p.limit_per_buyer, p.hold_ttl_ms, p.created_at,
+                k.sku_id, k.label, k.price_minor, s.total, s.epoch
+         from products p join skus k using (product_id) join stock s using (sku_id)
+         where p.product_id = $1 order by k.position",
+        product.0,
+    )
+    .fetch_all(executor)
+    .await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let product = ProductRow {
+        product_id: first.product_id,
+        name: first.name.clone(),
+        description: first.description.clone(),
+        currency: first.currency.clone(),
+        opens_at: first.opens_at,
+        closes_at: first.closes_at,
+        limit_per_buyer: first.limit_per_buyer,
+        hold_ttl_ms: first.hold_ttl_ms,
+        created_at: first.created_at,
+    };
+    let skus = rows.into_iter().map(|row| SkuRow {
+        product_id: row.product_id,
+        sku_id: row.sku_id,
+        label: row.label,
+        price_minor: row.price_minor,
+        total: row.total,
+        epoch: row.epoch,
+    });
+    Ok(Some(assemble(product, skus.collect())))
+}
+
+async fn read_skus(
+    executor: impl PgExecutor<'_>,
+    products: &[Uuid],
+) -> Result<Vec<SkuRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SkuRow,
+        "select k.product_id, k.sku_id, k.label, k.price_minor, s.total, s.epoch
+         from skus k join stock s using (sku_id)
+         where k.product_id = any($1) order by k.position",
+        products,
+    )
+    .fetch_all(executor)
+    .await
+}
+
+fn assemble(row: ProductRow, skus: Vec<SkuRow>) -> Product {
+    let currency = Currency::parse(&row.currency).expect("a currency was checked on receipt");
+    Product {
+        id: ProductId(row.product_id),
+        name: row.name,
+        description: row.description,
+        drop: row.opens_at.map(|opens_at| Drop {
+            opens_at,
+            closes_at: row.closes_at,
+            limit_per_buyer: row.limit_per_buyer,
+            hold_ttl_ms: row.hold_ttl_ms,
+        }),
+        created_at: row.created_at,
+        epoch: skus.iter().map(|sku| sku.epoch).max().unwrap_or(0),
+        skus: skus
+            .into_iter()
+            .map(|sku| Sku {
+                id: SkuId(sku.sku_id),
+                label: sku.label,
+                price: Money { amount_minor: sku.price_minor, currency },
+                total: sku.total,
+            })
+            .collect(),
+    }
+}
