@@ -32,14 +32,17 @@ pub struct Stock {
     live: Live,
     gate: Gate,
     shutdown: Shutdown,
-    watched: Arc<Mutex<HashMap<ProductId, Weak<watch::Sender<Option<ProductStock>>>>>>,
+    watched: Arc<Mutex<HashMap<ProductId, Weak<Newest>>>>,
 }
+
+/// Where the newest stock of a product stands; `None` until it was read.
+type Newest = watch::Sender<Option<ProductStock>>;
 
 /// Somebody's view of a product's stock; the product is polled while views of it live.
 pub struct View {
     /// The newest stock; `None` until it was read.
     pub stock: watch::Receiver<Option<ProductStock>>,
-    _keeps_polling: Arc<watch::Sender<Option<ProductStock>>>,
+    _keeps_polling: Arc<Newest>,
 }
 
 impl Stock {
@@ -85,7 +88,7 @@ impl Stock {
     }
 
     /// Looks as long as somebody watches; what differs in nothing but the clock is no change.
-    async fn poll(self, product: ProductId, sender: Weak<watch::Sender<Option<ProductStock>>>) {
+    async fn poll(self, product: ProductId, sender: Weak<Newest>) {
         loop {
             let Some(views) = sender.upgrade() else { break };
             if let Ok(stock) = self.read(product).await {
