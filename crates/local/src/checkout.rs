@@ -3,8 +3,15 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    process::{self, User},
+    secret,
 };
 
 /// A clone of this repository.
@@ -65,6 +72,18 @@ impl Checkout {
 /// Makes a folder that only its owner may enter.
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A folder for one run, which goes when this process has ended, however it ends.
+pub fn create_throwaway_folder() -> Result<PathBuf> {
+    // The user that Postgres runs as must reach it, and a home need not be open to others.
+    let parent = if User::is_root() { PathBuf::from("/var/tmp") } else { std::env::temp_dir() };
+    let folder = parent.join(format!("firstcome-test-{}", &secret::generate()[..12]));
+    create_private_folder(&folder).with_context(|| format!("create {}", folder.display()))?;
+    // Others may pass through; what is inside is closed by itself.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
+    process::remove_after_us(&folder)?;
+    Ok(folder)
 }
 
 /// A hash that stays the same between builds, unlike the standard library's.

@@ -4,16 +4,20 @@
 use std::{collections::BTreeMap, fmt, str::FromStr as _};
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection,
     postgres::PgConnectOptions,
 };
 
+use crate::secret::Secrets;
+
 /// The database's name.
 pub const NAME: &str = "firstcome";
 
 /// A service's login, and its schema of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Accounts.
     User,
@@ -55,16 +59,39 @@ impl fmt::Display for Role {
     }
 }
 
+/// What each role logs in with.
+#[derive(Clone)]
+pub struct Passwords(BTreeMap<Role, String>);
+
+impl Passwords {
+    /// Made once and kept.
+    pub fn kept(secrets: &Secrets) -> Result<Self> {
+        let password = |role: Role| Ok((role, secrets.get(&format!("postgres-{role}"))?));
+        Role::ALL.into_iter().map(password).collect::<Result<_>>().map(Self)
+    }
+
+    /// One that everybody may know, where nobody is asked for it.
+    pub fn throwaway() -> Self {
+        Self(Role::ALL.into_iter().map(|role| (role, "throwaway".to_owned())).collect())
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// A database with its roles and schemas, and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Database {
     admin: PgConnectOptions,
-    passwords: BTreeMap<Role, String>,
+    passwords: Passwords,
 }
 
 impl Database {
     /// Makes what is missing: roles, database, schemas. `admin_url` logs in somebody who may.
-    pub async fn prepare(admin_url: &str, passwords: BTreeMap<Role, String>) -> Result<Self> {
+    pub async fn prepare(admin_url: &str, passwords: Passwords) -> Result<Self> {
         let admin = PgConnectOptions::from_str(admin_url).context("read the database's address")?;
         let database = Self { admin: admin.disable_statement_logging(), passwords };
         let mut server = database.connect_as_admin("postgres").await?;
@@ -95,7 +122,7 @@ impl Database {
     /// Where a role logs in to another database of this server.
     pub fn url_of(&self, role: Role, database: &str) -> String {
         let (host, port) = (self.admin.get_host(), self.admin.get_port());
-        let password = &self.passwords[&role];
+        let password = &self.passwords.0[&role];
         format!("postgres://{role}:{password}@{host}:{port}/{database}")
     }
 
@@ -141,7 +168,7 @@ impl Database {
                 .await?;
         let verb = if exists { "alter" } else { "create" };
         // Generated passwords are hexadecimal, so quoting them is safe.
-        let sql = format!("{verb} role {role} login password '{}'", self.passwords[&role]);
+        let sql = format!("{verb} role {role} login password '{}'", self.passwords.0[&role]);
         server.execute(AssertSqlSafe(sql)).await?;
         Ok(())
     }

@@ -3,17 +3,25 @@
 //!
 //! It never touches an instance that the distribution or anybody else runs.
 
+pub mod address;
 pub mod checkout;
 pub mod database;
+pub mod mesh;
 pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis_cluster;
 pub mod secret;
+pub mod service;
+pub mod stores;
 pub mod tools;
 
+pub use address::Address;
 pub use checkout::Checkout;
 pub use database::{Database, Role};
+pub use mesh::Mesh;
 pub use postgres::Postgres;
 pub use process::Process;
 pub use redis_cluster::RedisCluster;
+pub use service::Service;
+pub use stores::Stores;

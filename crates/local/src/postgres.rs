@@ -4,7 +4,6 @@
 //! given to that user.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
@@ -17,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     checkout,
-    database::{Database, Role},
+    database::{Database, Passwords},
     process::{Launch, Process, Signal, User},
     secret::{self, Secrets},
     tools::PostgresPrograms,
@@ -83,19 +82,16 @@ impl Postgres {
             bail!("postgres does not run as root, and there is no user postgres or nobody");
         }
         prepare_folder(&options.folder, user.as_ref())?;
-        let password = |name: &str| match &options.kind {
-            Kind::Kept(secrets) => secrets.get(&format!("postgres-{name}")),
-            Kind::Throwaway => Ok("throwaway".to_owned()),
+        let (admin_password, passwords) = match &options.kind {
+            Kind::Kept(secrets) => (secrets.get("postgres-admin")?, Passwords::kept(secrets)?),
+            Kind::Throwaway => ("throwaway".to_owned(), Passwords::throwaway()),
         };
-        let admin_password = password(ADMIN)?;
         init_if_empty(&options, user.as_ref(), &admin_password).await?;
 
         let admin_url = format!("postgres://{ADMIN}:{admin_password}@127.0.0.1:{}", options.port);
         let launch = launch(&options, user);
         let process = launch.start()?;
         wait_until_ready(&process, &admin_url).await?;
-        let passwords = Role::ALL.into_iter().map(|role| Ok((role, password(role.name())?)));
-        let passwords = passwords.collect::<Result<BTreeMap<_, _>>>()?;
         let database = Database::prepare(&admin_url, passwords).await?;
         Ok(Self { launch, process: Mutex::new(Some(process)), admin_url, database })
     }

@@ -8,18 +8,12 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     future::Future,
-    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use firstcome_local::{
-    Checkout, Postgres, RedisCluster, Role, checkout, port, postgres,
-    process::{self, User},
-    redis_cluster, secret,
-    tools::Programs,
-};
+use firstcome_local::{self as local, Checkout, Postgres, RedisCluster, Role, checkout};
 use sqlx::{
     Connection as _, PgPool,
     migrate::Migrator,
@@ -34,8 +28,7 @@ const CONDITION_POLL: Duration = Duration::from_millis(20);
 
 /// The stores of this test binary.
 pub struct Stores {
-    postgres: Postgres,
-    redis: RedisCluster,
+    local: local::Stores,
     /// Migrated databases to copy, by schema and migrations.
     templates: Mutex<HashMap<String, String>>,
     databases_made: AtomicU32,
@@ -75,18 +68,18 @@ where
 
 impl Stores {
     /// The address of the Redis Cluster, in the form that the services read.
-    pub fn redis_url(&self) -> String {
-        self.redis.url()
+    pub fn redis_url(&self) -> &str {
+        self.local.redis_url()
     }
 
     /// The Redis Cluster, to break it.
     pub fn redis(&self) -> &RedisCluster {
-        &self.redis
+        self.local.redis().expect("the stores of tests are private")
     }
 
     /// The Postgres server, to break it.
     pub fn postgres(&self) -> &Postgres {
-        &self.postgres
+        self.local.postgres().expect("the stores of tests are private")
     }
 
     /// A fresh database, migrated in the schema of this name, as in `fc_order`. The migrations run
@@ -116,32 +109,14 @@ impl Stores {
     }
 
     async fn start() -> Result<Self> {
-        let programs = Programs::find_or_install(&Checkout::here())?;
-        let folder = create_folder()?;
-        process::remove_after_us(&folder)?;
-        let redis = redis_cluster::Options {
-            programs: programs.redis,
-            folder: folder.join("redis"),
-            logs: folder.join("logs"),
-            first_port: None,
-            replicas: false,
-            debug_commands: true,
-        };
-        let postgres = postgres::Options {
-            programs: programs.postgres,
-            folder: folder.join("postgres"),
-            port: port::free_row(1)?[0],
-            log: folder.join("logs/postgres.log"),
-            kind: postgres::Kind::Throwaway,
-        };
-        let (redis, postgres) =
-            tokio::try_join!(RedisCluster::start(redis), Postgres::start(postgres))?;
+        let folder = checkout::create_throwaway_folder()?;
+        let local = local::Stores::start_throwaway(&Checkout::here(), &folder, false).await?;
         let templates = Mutex::new(HashMap::new());
-        Ok(Self { postgres, redis, templates, databases_made: AtomicU32::new(0) })
+        Ok(Self { local, templates, databases_made: AtomicU32::new(0) })
     }
 
     async fn copy_of_template(&self, role: Role, migrations: &Migrator) -> Result<String> {
-        let database = self.postgres.database();
+        let database = self.local.database();
         let mut server = database.connect_as_admin("postgres").await?;
         let template = self.template(&mut server, role, migrations).await?;
         let name = format!("test_{}", self.databases_made.fetch_add(1, Ordering::Relaxed));
@@ -166,7 +141,7 @@ impl Stores {
             return Ok(name.clone());
         }
         let name = format!("template_{}", templates.len());
-        let database = self.postgres.database();
+        let database = self.local.database();
         database.create(server, &name, None).await?;
         database.prepare_schemas(&name).await?;
         let mut connection = PgConnection::connect(&database.url_of(role, &name)).await?;
@@ -176,16 +151,4 @@ impl Stores {
         templates.insert(key, name.clone());
         Ok(name)
     }
-}
-
-/// A folder that the user of Postgres can reach: a home need not be open to others.
-fn create_folder() -> Result<PathBuf> {
-    let parent = if User::is_root() { PathBuf::from("/var/tmp") } else { std::env::temp_dir() };
-    let folder = parent.join(format!("firstcome-test-{}", &secret::generate()[..12]));
-    checkout::create_private_folder(&folder)
-        .with_context(|| format!("create {}", folder.display()))?;
-    // Passing through is enough; what is inside is closed by itself.
-    let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-    std::fs::set_permissions(&folder, passable)?;
-    Ok(folder)
 }

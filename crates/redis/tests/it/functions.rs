@@ -17,7 +17,7 @@ end)
 
 async fn connect() -> RedisPool {
     let stores = testkit::stores().await;
-    let pool = RedisPool::connect(&stores.redis_url()).await.expect("the cluster is up");
+    let pool = RedisPool::connect(stores.redis_url()).await.expect("the cluster is up");
     pool.with_library(LIBRARY)
 }
 

@@ -1,0 +1,86 @@
+//! Where a running mesh is: all that a program needs to call its services, look into its stores
+//! and run one of its commands. It carries passwords: write it where only its owner can read.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::{Role, Service, process::Launch};
+
+/// On one's own machine nobody waits long for a goodbye.
+const DRAIN_TIMEOUT: &str = "5s";
+
+/// The places of one mesh.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// The folder with the five programs.
+    pub programs: PathBuf,
+    /// One log for each process.
+    pub logs: PathBuf,
+    /// Where mails land.
+    pub mail: PathBuf,
+    /// Where each service listens, as in `http://127.0.0.1:8080`.
+    pub endpoints: BTreeMap<Service, String>,
+    /// The Redis Cluster, in the form that the services read.
+    pub redis_url: String,
+    /// Where each role logs in.
+    pub database_urls: BTreeMap<Role, String>,
+    /// More environment, for one service or, without one, for all.
+    pub env: Vec<(Option<Service>, String, String)>,
+}
+
+impl Address {
+    /// Where a service listens, as in `http://127.0.0.1:8080`.
+    pub fn endpoint(&self, service: Service) -> &str {
+        &self.endpoints[&service]
+    }
+
+    /// Where a role's rows are.
+    pub fn database_url(&self, role: Role) -> &str {
+        &self.database_urls[&role]
+    }
+
+    /// Runs one of a service's commands, as in `create-admin`, to its end.
+    pub async fn run(&self, service: Service, args: &[&str], deadline: Duration) -> Result<()> {
+        let (command, args) = args.split_first().expect("a command has a name");
+        self.launch(service, command).args(args).run(deadline).await
+    }
+
+    /// A service's program with its environment.
+    pub fn launch(&self, service: Service, command: &str) -> Launch {
+        let log = self.logs.join(format!("{service}.log"));
+        let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));
+        Launch::new(service.name(), self.programs.join(service.name()), log)
+            .args([command])
+            .env(self.env_of(service))
+            .env(more.map(|(_, name, value)| (name, value)))
+    }
+
+    fn env_of(&self, service: Service) -> Vec<(&'static str, String)> {
+        let endpoint = |service| self.endpoint(service).to_owned();
+        let listen = endpoint(service).replace("http://", "");
+        let mut env = vec![
+            ("FIRSTCOME_LISTEN", listen),
+            ("FIRSTCOME_REDIS_URL", self.redis_url.clone()),
+            ("FIRSTCOME_USER_ENDPOINT", endpoint(Service::User)),
+            ("FIRSTCOME_INVENTORY_ENDPOINT", endpoint(Service::Inventory)),
+            ("FIRSTCOME_ORDER_ENDPOINT", endpoint(Service::Order)),
+            ("FIRSTCOME_PAYMENT_ENDPOINT", endpoint(Service::Payment)),
+            ("FIRSTCOME_DRAIN_TIMEOUT", DRAIN_TIMEOUT.to_owned()),
+            ("FIRSTCOME_DEVELOPMENT", "true".to_owned()),
+        ];
+        if let Some(role) = service.role() {
+            env.push(("FIRSTCOME_DATABASE_URL", self.database_url(role).to_owned()));
+        }
+        match service {
+            Service::User => env.push(("FIRSTCOME_MAIL_DIR", self.mail.display().to_string())),
+            Service::Payment => {
+                let sandbox = self.database_url(Role::Sandbox).to_owned();
+                env.push(("FIRSTCOME_SANDBOX_DATABASE_URL", sandbox));
+            }
+            Service::Inventory | Service::Order | Service::Edge => {}
+        }
+        env
+    }
+}
