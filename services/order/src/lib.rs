@@ -1,1 +1,66 @@
+//! Orders and the purchase saga.
+//!
+//! This service alone knows that a purchase is a hold, a charge and a row. In the rush it turns
+//! admitted placements into rows, many at a time ([`intake`]); afterwards it drives each order
+//! through its payment, step by saved step ([`pay`]), and picks up what a dead process left
+//! ([`worker`]).
+//!
+//! *Invariant*: there is no SQL outside [`store`], and no I/O in [`order`], [`hold`], [`address`]
+//! and [`place`]. There is no clock here that decides anything: a hold's end is inventory's to
+//! say, and a lease's is Postgres's.
 
+pub mod config;
+pub mod error;
+
+pub mod address;
+pub mod hold;
+pub mod order;
+pub mod pay;
+pub mod place;
+
+pub mod intake;
+pub mod peers;
+pub mod rpc;
+pub mod store;
+pub mod worker;
+
+pub mod app;
+
+/// Where a test may stop the process dead, in the order in which a purchase passes them.
+pub const FAILPOINTS: &[&str] = &[
+    "order.before_insert",
+    "order.after_insert",
+    "pay.after_mark",
+    "pay.after_pin",
+    "pay.before_authorize",
+    "pay.after_authorize",
+    "pay.before_settle",
+    "pay.after_settle",
+    "pay.before_capture",
+    "pay.after_capture",
+    "pay.before_restock",
+    "pay.after_restock",
+    "pay.before_void",
+    "pay.after_void",
+    "pay.before_refund",
+    "pay.after_refund",
+    "pay.before_release",
+    "pay.after_release",
+    "cancel.after_mark",
+    "cancel.after_release",
+    "expire.before_release",
+    "expire.after_release",
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::{FAILPOINTS, pay::Step};
+
+    #[test]
+    fn every_step_has_its_two_failpoints_in_the_list() {
+        let steps = Step::ALL.iter().map(|step| step.failpoints());
+        let names: Vec<&str> = steps.flat_map(|(before, after)| [before, after]).collect();
+        assert!(names.iter().all(|name| FAILPOINTS.contains(name)), "{names:?}");
+        assert_eq!(names.len() + 2, FAILPOINTS.len(), "and the two of the insert");
+    }
+}

@@ -1,0 +1,133 @@
+//! The service put together.
+
+use std::{str::FromStr as _, time::Duration};
+
+use anyhow::Context as _;
+use firstcome_mesh::{Shutdown, server::Server, upstream};
+use firstcome_proto::order_v1::{
+    order_intake_service_server::OrderIntakeServiceServer, order_service_server::OrderServiceServer,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::net::TcpListener;
+use tonic::transport::Channel;
+
+use crate::{
+    config::{Database, Serve},
+    intake::Intake,
+    pay::Saga,
+    peers::{Charges, Inventory},
+    rpc::{order_intake_service, order_service},
+    store::Store,
+    worker,
+};
+
+/// The binary's name, and the health service's word for "ready".
+const NAME: &str = "firstcome-order";
+/// A database that gives no connection in this time counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// No statement here takes longer, unless it waits for a lock that nobody will give back.
+const STATEMENT_TIMEOUT_MS: &str = "5000";
+
+/// This service's own schema.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Everything that serving needs, connected.
+pub struct App {
+    config: Serve,
+    store: Store,
+    inventory: Inventory,
+    charges: Charges,
+}
+
+impl App {
+    /// Connects to the database; peers are connected to when they are first called.
+    pub async fn build(config: &Serve) -> anyhow::Result<Self> {
+        let pool = pool(&config.database.database_url, config.database_connections);
+        let store = Store::new(pool.await.context("database")?);
+        let inventory = channel(&config.inventory_endpoint).context("inventory's endpoint")?;
+        let payment = channel(&config.payment_endpoint).context("payment's endpoint")?;
+        Ok(Self {
+            store,
+            inventory: Inventory::new(inventory, config.steps()),
+            charges: Charges::new(payment),
+            config: config.clone(),
+        })
+    }
+
+    /// Serves until `shutdown` begins, then finishes what is under way.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+        drain_timeout: Duration,
+    ) -> anyhow::Result<()> {
+        let Self { config, store, inventory, charges } = self;
+        let intake = Intake::new(
+            store.clone(),
+            inventory.clone(),
+            shutdown.clone(),
+            config.placements(),
+            config.rows(),
+        );
+        let saga = Saga::new(
+            store.clone(),
+            inventory.clone(),
+            charges,
+            shutdown.clone(),
+            config.steps(),
+            config.step_lease,
+        );
+        shutdown.spawn(worker::run(
+            store.clone(),
+            saga.clone(),
+            shutdown.clone(),
+            config.step_lease,
+        ));
+        let orders = order_service::Service::new(
+            store,
+            intake.clone(),
+            saga.clone(),
+            shutdown.clone(),
+            config.step_lease,
+        );
+        let intakes = order_intake_service::Service::new(intake.clone());
+
+        let mut server = Server::new(NAME);
+        server
+            .routes()
+            .add_service(OrderServiceServer::new(orders))
+            .add_service(OrderIntakeServiceServer::new(intakes));
+        server.serve(listener, shutdown, drain_timeout).await?;
+        // Nobody calls any more; what callers left behind is in the batchers, nearest first.
+        intake.close(drain_timeout).await;
+        saga.close(drain_timeout).await;
+        inventory.close(drain_timeout).await;
+        Ok(())
+    }
+}
+
+/// Brings the schema up to date.
+pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+    let pool = pool(&database.database_url, 1).await.context("database")?;
+    MIGRATIONS.run(&pool).await.context("schema")?;
+    pool.close().await;
+    Ok(())
+}
+
+async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.expose_secret())?;
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
+        .await
+}
+
+fn channel(endpoint: &str) -> anyhow::Result<Channel> {
+    upstream::channel(endpoint).with_context(|| endpoint.to_owned())
+}

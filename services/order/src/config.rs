@@ -1,0 +1,148 @@
+//! What the process is told: flags, or the environment variables named beside them. The limits
+//! that nobody tunes stand here too, each with its reason.
+
+use std::{str::FromStr as _, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use firstcome_mesh::{
+    batcher::Limits,
+    config::{Logs, Serve as Mesh, Validate},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::PgConnectOptions;
+
+/// Writes are batched, so a few connections carry everything; the rest serve reads and marks.
+const CONNECTIONS_DEFAULT: u32 = 12;
+/// What one batch carries: one `Reserve` takes at most this many, for one script's sake.
+const BATCH_ITEMS_MAX_DEFAULT: u16 = 512;
+/// One batch under way, and one behind it that hides the first one's round trip. More would only
+/// make the batches smaller.
+const BATCHES_IN_FLIGHT_DEFAULT: u16 = 2;
+/// A step's longest call is 5 s; who is silent for twice that is dead.
+const LEASE_DEFAULT: &str = "10s";
+
+/// Placements that wait for one product: what it answers in about a second. A longer queue would
+/// only keep buyers waiting for what they can be refused at once.
+const PLACEMENTS_OF_PRODUCT_MAX: usize = 65_536;
+/// Placements that wait for all products: about 100 MiB of them.
+const PLACEMENTS_MAX: usize = 262_144;
+/// Rows that wait to be written. What is admitted is bounded by what waited to be.
+const ROWS_MAX: usize = PLACEMENTS_MAX;
+/// Steps of sagas that wait for one statement, or for one product's holds.
+const STEPS_MAX: usize = 65_536;
+
+/// firstcome-order: orders and the purchase saga.
+#[derive(Parser, Debug)]
+#[command(name = "firstcome-order", version)]
+pub struct Config {
+    /// How to log.
+    #[command(flatten)]
+    pub logs: Logs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the process does.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serve until told to stop.
+    Serve(Serve),
+    /// Bring the schema up to date, and exit.
+    Migrate(Database),
+}
+
+/// What `serve` needs.
+#[derive(Args, Clone, Debug)]
+#[group(skip)] // the mesh's own part is a group named `Serve` already
+pub struct Serve {
+    /// Where to listen, how to stop.
+    #[command(flatten)]
+    pub mesh: Mesh,
+    /// Where the rows are.
+    #[command(flatten)]
+    pub database: Database,
+    /// Connections to the database, at most.
+    #[arg(long, env = "FIRSTCOME_DATABASE_CONNECTIONS", default_value_t = CONNECTIONS_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(4..=1000))]
+    pub database_connections: u32,
+    /// Inventory, as `http://host:port`.
+    #[arg(long, env = "FIRSTCOME_INVENTORY_ENDPOINT")]
+    pub inventory_endpoint: String,
+    /// Payment, as `http://host:port`.
+    #[arg(long, env = "FIRSTCOME_PAYMENT_ENDPOINT")]
+    pub payment_endpoint: String,
+    /// Items of one batched call or statement, at most.
+    #[arg(long, env = "FIRSTCOME_BATCH_ITEMS_MAX", default_value_t = BATCH_ITEMS_MAX_DEFAULT,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(BATCH_ITEMS_MAX_DEFAULT)))]
+    pub batch_items_max: u16,
+    /// Batches of one kind (and product) under way at once, at most.
+    #[arg(long, env = "FIRSTCOME_BATCHES_IN_FLIGHT_MAX", default_value_t = BATCHES_IN_FLIGHT_DEFAULT,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub batches_in_flight_max: u16,
+    /// How long an order's step belongs to the process that began it.
+    #[arg(long, env = "FIRSTCOME_STEP_LEASE", default_value = LEASE_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub step_lease: Duration,
+}
+
+/// This service's own database.
+#[derive(Args, Clone, Debug)]
+pub struct Database {
+    /// As `postgres://fc_order:…@host:port/firstcome`.
+    #[arg(long, env = "FIRSTCOME_DATABASE_URL", hide_env_values = true)]
+    pub database_url: SecretString,
+}
+
+impl Serve {
+    /// How placements queue in front of inventory.
+    pub fn placements(&self) -> Limits {
+        self.limits(PLACEMENTS_OF_PRODUCT_MAX, PLACEMENTS_MAX)
+    }
+
+    /// How rows queue in front of the insert.
+    pub fn rows(&self) -> Limits {
+        self.limits(ROWS_MAX, ROWS_MAX)
+    }
+
+    /// How the steps of sagas queue, in front of a product's holds and of their own rows.
+    pub fn steps(&self) -> Limits {
+        self.limits(STEPS_MAX, STEPS_MAX)
+    }
+
+    fn limits(&self, key_queue_items_max: usize, queue_items_max: usize) -> Limits {
+        Limits {
+            batch_items_max: usize::from(self.batch_items_max),
+            in_flight_max: usize::from(self.batches_in_flight_max),
+            key_queue_items_max,
+            queue_items_max,
+        }
+    }
+}
+
+impl Validate for Config {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let database = match &self.command {
+            Command::Migrate(database) => database,
+            Command::Serve(serve) => {
+                for (flag, endpoint) in [
+                    ("--inventory-endpoint", &serve.inventory_endpoint),
+                    ("--payment-endpoint", &serve.payment_endpoint),
+                ] {
+                    if tonic::transport::Endpoint::from_shared(endpoint.clone()).is_err() {
+                        faults.push(format!("{flag} is not an http:// address"));
+                    }
+                }
+                if serve.step_lease.is_zero() {
+                    faults.push("--step-lease must be more than nothing".to_owned());
+                }
+                &serve.database
+            }
+        };
+        if PgConnectOptions::from_str(database.database_url.expose_secret()).is_err() {
+            faults.push("--database-url is not a postgres:// address".to_owned());
+        }
+        faults
+    }
+}

@@ -1,0 +1,315 @@
+//! The rush: placements gather by product, ask inventory for their units, and become rows.
+//!
+//! Two batchers in a row. The first carries placements of one product to `Reserve`: refusals are
+//! answered as they arrive, at no cost here. What was admitted goes on to the second, whose batch
+//! is one insert. From the moment `Reserve` was sent, an item's way belongs to the batchers' tasks
+//! and not to its caller, who may leave. A process that dies in between loses nothing: the key finds
+//! its hold again, or the hold expires.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use firstcome_mesh::{
+    Answers, BatchCall, Batcher, Deadline, Reply, Shutdown, batcher::Limits, failpoint,
+};
+use firstcome_proto::{
+    OrderId, ProductId, Refusal,
+    inventory_v1::{self as inventory, ReleaseCause, reserve_answer},
+};
+
+use crate::{
+    error::Error,
+    hold::{self, Hold},
+    order::{NewOrder, Order, State},
+    peers::{Inventory, Verb},
+    place::{Decision, Fingerprint, Placement, Row, decide},
+    store::{self, Store},
+};
+
+/// What was admitted is written even when this has passed: it only has to be named. A statement
+/// and the wait for a connection have their own limits.
+const INSERT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a placement comes to.
+pub type Placed = Result<Order, Refusal>;
+
+/// Takes placements. Clones share one queue.
+#[derive(Clone)]
+pub struct Intake {
+    placements: Batcher<Reserving>,
+    inserts: Batcher<Inserting>,
+}
+
+impl Intake {
+    /// An intake over these parts.
+    pub fn new(
+        store: Store,
+        inventory: Inventory,
+        shutdown: Shutdown,
+        placements: Limits,
+        inserts: Limits,
+    ) -> Self {
+        let undo = Undo { inventory: inventory.clone(), shutdown };
+        let inserting = Inserting { store, undo: undo.clone() };
+        // An admitted order is written also for a caller who left: it is theirs when they return.
+        let inserts = Batcher::carrying_abandoned(inserting, inserts);
+        let reserving = Reserving { inventory, inserts: inserts.clone(), undo };
+        Self { placements: Batcher::new(reserving, placements), inserts }
+    }
+
+    /// Places one order and waits for what comes of it.
+    pub async fn place(&self, placement: Placement, deadline: Deadline) -> Placed {
+        self.placements.submit(placement.product, placement, deadline).await?
+    }
+
+    /// Places one of many orders; what comes of it goes to `reply`.
+    pub fn enqueue(&self, placement: Placement, deadline: Deadline, reply: Reply<Placed>) {
+        self.placements.enqueue(placement.product, placement, deadline, reply);
+    }
+
+    /// Waits until what is inside is answered.
+    pub async fn close(&self, within: Duration) {
+        self.placements.close(within).await;
+        self.inserts.close(within).await;
+    }
+}
+
+/// Carries placements of one product to inventory.
+struct Reserving {
+    inventory: Inventory,
+    inserts: Batcher<Inserting>,
+    undo: Undo,
+}
+
+impl BatchCall for Reserving {
+    type Key = ProductId;
+    type Item = Placement;
+    type Answer = Placed;
+
+    async fn call(
+        &self,
+        product: ProductId,
+        placements: Vec<Placement>,
+        mut answers: Answers<Placed>,
+    ) {
+        let mut open: Vec<Option<Placement>> = placements.into_iter().map(Some).collect();
+        let mut responses = match self.inventory.reserve(product, open.iter().flatten()).await {
+            Ok(responses) => responses,
+            Err(status) => return answers.answer_rest(|_| Err(Refusal::from_status(&status))),
+        };
+        loop {
+            match responses.message().await {
+                Ok(Some(response)) => {
+                    for answer in response.answers {
+                        self.take(&mut open, &mut answers, answer);
+                    }
+                }
+                // What inventory left out, against its contract, is answered as unknown.
+                Ok(None) => return,
+                Err(status) => return answers.answer_rest(|_| Err(Refusal::from_status(&status))),
+            }
+        }
+    }
+}
+
+impl Reserving {
+    /// Answers a refusal; sends an admission on to its row, and its caller with it.
+    fn take(
+        &self,
+        open: &mut [Option<Placement>],
+        answers: &mut Answers<Placed>,
+        answer: inventory::ReserveAnswer,
+    ) {
+        let place = answer.index as usize;
+        let Some(placement) = open.get_mut(place).and_then(Option::take) else {
+            tracing::error!(place, "inventory answered an item twice, or one that was not sent");
+            return;
+        };
+        let hold = match answer.outcome {
+            Some(reserve_answer::Outcome::Refusal(refusal)) => {
+                return answers.answer(place, Err(refusal));
+            }
+            Some(reserve_answer::Outcome::Hold(hold)) => Hold::try_from(hold),
+            None => Err(Refusal::internal()),
+        };
+        let hold = match hold {
+            Ok(hold) => hold,
+            Err(fault) => {
+                tracing::error!(?fault, "inventory's answer cannot be read");
+                return answers.answer(place, Err(Refusal::internal()));
+            }
+        };
+        match Admission::of(&placement, &hold) {
+            Ok(admission) => {
+                if let Some(caller) = answers.hand_over(place) {
+                    self.inserts.enqueue((), admission, Deadline::after(INSERT_TIMEOUT), caller);
+                }
+            }
+            Err(refusal) => {
+                if hold.newly_admitted {
+                    self.undo.begin(placement.product, placement.order);
+                }
+                answers.answer(place, Err(refusal));
+            }
+        }
+    }
+}
+
+/// Gives back what was just taken for an order that will not be.
+#[derive(Clone)]
+struct Undo {
+    inventory: Inventory,
+    shutdown: Shutdown,
+}
+
+impl Undo {
+    /// Begins, in a task that the process waits for. If inventory cannot be reached, the hold
+    /// expires like any other that nobody pays.
+    fn begin(&self, product: ProductId, order: OrderId) {
+        let inventory = self.inventory.clone();
+        self.shutdown.spawn(async move {
+            let verb = Verb::Release(ReleaseCause::Undo);
+            if let Err(refusal) = inventory.hold(verb, product, order).await {
+                let reason = refusal.reason().name();
+                tracing::warn!(%order, reason, "cannot undo a hold, it will expire");
+            }
+        });
+    }
+}
+
+/// An admitted placement on its way to its row.
+struct Admission {
+    order: OrderId,
+    product: ProductId,
+    fingerprint: Fingerprint,
+    hold: hold::State,
+    newly_admitted: bool,
+    /// The row to write if there is none; `None` when there must be one.
+    row: Option<NewOrder>,
+}
+
+impl Admission {
+    /// Refused when the order would have no sum.
+    fn of(placement: &Placement, hold: &Hold) -> Result<Self, Refusal> {
+        let row = match decide(hold.state, hold.newly_admitted, Row::Absent) {
+            Decision::Insert(state) => Some(placement.order(hold, state)?),
+            Decision::Answer | Decision::KeyReused { .. } | Decision::Lost => None,
+        };
+        Ok(Self {
+            order: placement.order,
+            product: placement.product,
+            fingerprint: placement.fingerprint,
+            hold: hold.state,
+            newly_admitted: hold.newly_admitted,
+            row,
+        })
+    }
+}
+
+/// Writes rows, and reads those that were there.
+struct Inserting {
+    store: Store,
+    undo: Undo,
+}
+
+impl BatchCall for Inserting {
+    type Key = ();
+    type Item = Admission;
+    type Answer = Placed;
+
+    async fn call(&self, (): (), mut items: Vec<Admission>, mut answers: Answers<Placed>) {
+        // One key may be here many times, perhaps with other contents: the first one is written.
+        let mut firsts = HashSet::new();
+        let mut new: Vec<(usize, NewOrder)> = Vec::with_capacity(items.len());
+        for (place, item) in items.iter_mut().enumerate() {
+            match item.row.take() {
+                Some(row) if firsts.insert(row.id) => new.push((place, row)),
+                _ => {}
+            }
+        }
+        failpoint::hit("order.before_insert");
+        let mut halves = vec![new];
+        while let Some(mut new) = halves.pop() {
+            let orders: Vec<&NewOrder> = new.iter().map(|(_, order)| order).collect();
+            match self.store.insert(&orders).await {
+                Ok(written) => {
+                    failpoint::hit("order.after_insert");
+                    for (place, order) in new {
+                        if let Some(&instant) = written.get(&order.id) {
+                            answers.answer(place, fresh(order.written_at(instant)));
+                        }
+                    }
+                }
+                // One bad row must not take the others with it: look for it by halves.
+                Err(store::Error::Data(_)) if new.len() > 1 => {
+                    let half = new.split_off(new.len() / 2);
+                    halves.extend([half, new]);
+                }
+                Err(error @ store::Error::Data(_)) => {
+                    for (place, order) in new {
+                        tracing::error!(order = %order.id, %error, "postgres refuses an order");
+                        answers.answer(place, Err(Refusal::internal()));
+                    }
+                }
+                Err(error) => return unavailable(error, answers),
+            }
+        }
+        self.answer_found(&items, answers).await;
+    }
+}
+
+impl Inserting {
+    /// Answers whoever still waits from the rows that were there; by now they are committed.
+    async fn answer_found(&self, items: &[Admission], mut answers: Answers<Placed>) {
+        let waiting = answers.waiting();
+        if waiting.is_empty() {
+            return;
+        }
+        let mut ids: Vec<OrderId> = waiting.iter().map(|&place| items[place].order).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows: HashMap<OrderId, Order> = match self.store.read(&ids).await {
+            Ok(rows) => rows.into_iter().map(|row| (row.id, row)).collect(),
+            Err(error) => return unavailable(error, answers),
+        };
+        for place in waiting {
+            let placed = self.judge(&items[place], rows.get(&items[place].order));
+            answers.answer(place, placed.map_err(Refusal::from));
+        }
+    }
+
+    /// What an admitted placement is answered from a row that it did not write.
+    fn judge(&self, item: &Admission, row: Option<&Order>) -> Result<Order, Error> {
+        let standing = match row {
+            None => Row::Absent,
+            Some(order) if order.fingerprint == item.fingerprint => Row::Same,
+            Some(_) => Row::Other,
+        };
+        match (decide(item.hold, item.newly_admitted, standing), row) {
+            (Decision::Answer, Some(order)) => Ok(order.clone()),
+            (Decision::KeyReused { undo }, _) => {
+                if undo {
+                    self.undo.begin(item.product, item.order);
+                }
+                Err(Error::KeyReused)
+            }
+            _ => {
+                tracing::error!(order = %item.order, hold = ?item.hold, "a hold has no order");
+                Err(Error::Internal)
+            }
+        }
+    }
+}
+
+/// What a placement is answered from the row that it wrote.
+fn fresh(order: Order) -> Placed {
+    if order.state == State::Expired { Err(Error::OrderExpired.into()) } else { Ok(order) }
+}
+
+/// An infrastructure error fails the whole batch: whoever comes again finds its hold.
+fn unavailable(error: store::Error, mut answers: Answers<Placed>) {
+    let refusal = Refusal::from(Error::Store(error));
+    answers.answer_rest(|_| Err(refusal.clone()));
+}

@@ -1,0 +1,207 @@
+//! An order as this service knows it: what was bought, where it stands, what happens next.
+//!
+//! No I/O. How it may move from one state to another is told by [`crate::pay`].
+
+use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, SkuId, UserId};
+use time::OffsetDateTime;
+
+use crate::{pay::Step, place::Fingerprint};
+
+/// Declares an enum whose variants are words in the database.
+macro_rules! words {
+    (
+        $(#[$doc:meta])* $name:ident {
+            $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in the order in which they are declared.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The word in the database.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// Reads the word in the database.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Where an order stands, as its buyer sees it.
+    State {
+        /// The units are held; it may be under payment.
+        PendingPayment = "pending_payment",
+        /// Paid.
+        Preparing = "preparing",
+        /// Not paid in time; final.
+        Expired = "expired",
+        /// Its payment came to nothing; final.
+        PaymentFailed = "payment_failed",
+        /// Cancelled by the buyer before its payment; final.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// Why a payment came to nothing. Whatever the reason, no money was kept and no unit is held.
+    Failure {
+        /// The card was refused.
+        CardDeclined = "card_declined",
+        /// The card lacks the funds.
+        InsufficientFunds = "insufficient_funds",
+        /// The card's answer never came, so the charge was given up.
+        NoAnswer = "no_answer",
+        /// The units were gone when the card had said yes.
+        OutOfStock = "out_of_stock",
+        /// The card said yes, and no when the money was to be taken.
+        NotCaptured = "not_captured",
+    }
+}
+
+/// One SKU of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The variant.
+    pub sku: SkuId,
+    /// Units.
+    pub quantity: i32,
+    /// Of one unit, when the order was placed.
+    pub unit_price: Money,
+}
+
+/// An order that is about to be written for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewOrder {
+    /// Made from buyer and key.
+    pub id: OrderId,
+    /// The buyer.
+    pub user: UserId,
+    /// Over the whole of what was asked for.
+    pub fingerprint: Fingerprint,
+    /// The product whose units are held.
+    pub product: ProductId,
+    /// Pending, or expired when the hold has ended already.
+    pub state: State,
+    /// What was bought.
+    pub lines: Vec<Line>,
+    /// The sum of the lines.
+    pub total: Money,
+    /// The place in the order of admissions.
+    pub sequence: i64,
+    /// When the hold ends.
+    pub pay_by: OffsetDateTime,
+}
+
+/// An order as its row has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Made from buyer and key.
+    pub id: OrderId,
+    /// The buyer.
+    pub user: UserId,
+    /// Over the whole of what was asked for.
+    pub fingerprint: Fingerprint,
+    /// The product whose units are held.
+    pub product: ProductId,
+    /// Where it stands.
+    pub state: State,
+    /// What was bought.
+    pub lines: Vec<Line>,
+    /// The sum of the lines.
+    pub total: Money,
+    /// The place in the order of admissions.
+    pub sequence: i64,
+    /// When the hold ends.
+    pub pay_by: OffsetDateTime,
+    /// What happens next; `None` exactly when the state is no longer pending.
+    pub step: Option<Step>,
+    /// Why the payment failed, or is being undone.
+    pub failure: Option<Failure>,
+    /// The card it is paid with, once it is.
+    pub payment_method: Option<String>,
+    /// When it was placed.
+    pub created_at: OffsetDateTime,
+    /// When its state last changed.
+    pub updated_at: OffsetDateTime,
+}
+
+impl State {
+    /// The name in the contract, as in `PENDING_PAYMENT`.
+    pub fn name(self) -> String {
+        self.word().to_ascii_uppercase()
+    }
+}
+
+impl Failure {
+    /// What the buyer is told, each time again.
+    pub fn refusal(self) -> Refusal {
+        let (reason, message) = match self {
+            Self::CardDeclined => (Reason::CardDeclined, "the card was declined"),
+            Self::InsufficientFunds => (Reason::InsufficientFunds, "the card lacks the funds"),
+            // A card that never answers is to its owner a card that does not work.
+            Self::NoAnswer => (Reason::CardDeclined, "the card's bank gave no answer in time"),
+            Self::OutOfStock => (Reason::OutOfStock, "the goods are gone, nothing was charged"),
+            Self::NotCaptured => (Reason::CardDeclined, "the card refused the charge in the end"),
+        };
+        Refusal::because(reason, message)
+    }
+}
+
+impl NewOrder {
+    /// The order that this row becomes when it is written at this instant.
+    pub fn written_at(self, instant: OffsetDateTime) -> Order {
+        let step = (self.state == State::PendingPayment).then_some(Step::Expire);
+        Order {
+            id: self.id,
+            user: self.user,
+            fingerprint: self.fingerprint,
+            product: self.product,
+            state: self.state,
+            lines: self.lines,
+            total: self.total,
+            sequence: self.sequence,
+            pay_by: self.pay_by,
+            step,
+            failure: None,
+            payment_method: None,
+            created_at: instant,
+            updated_at: instant,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back() {
+        for &state in State::ALL {
+            assert_eq!(State::from_word(state.word()), Some(state));
+        }
+        for &failure in Failure::ALL {
+            assert_eq!(Failure::from_word(failure.word()), Some(failure));
+        }
+        for &step in Step::ALL {
+            assert_eq!(Step::from_word(step.word()), Some(step));
+        }
+        assert_eq!(State::from_word("PENDING_PAYMENT"), None);
+    }
+}

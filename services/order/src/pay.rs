@@ -1,0 +1,417 @@
+//! The purchase saga: what happens to an order from its payment, its cancelling or its pay-by
+//! time to the end, one saved step after the other.
+//!
+//! | step | does | then | if refused |
+//! |---|---|---|---|
+//! | `pin` | keeps the hold while the card is asked | `authorize` | the hold is gone: EXPIRED |
+//! | `authorize` | reserves the money | `settle` | declined: `release`; no answer: `void` |
+//! | `settle` | sells the units | `capture` | out of stock: `void` |
+//! | `capture` | takes the money | PREPARING | `restock` |
+//! | `restock` | undoes `settle` | `void` | |
+//! | `void` | undoes `authorize`, also one that comes late | `release` | taken already: `refund` |
+//! | `refund` | undoes `capture` | `release` | |
+//! | `release` | undoes `pin` and the hold | PAYMENT_FAILED | |
+//! | `cancel` | frees the hold for the buyer | CANCELLED | |
+//! | `expire` | asks inventory to expire the hold | EXPIRED | not yet: again in a second |
+//!
+//! A step is saved on the row before it is done, every step may be done twice, and a move is one
+//! conditional update that names the step it starts from. So a process may die anywhere, and two
+//! may drive one order: whoever loses a move reads the row and goes on from there. An effect is
+//! never undone while it is unknown, except an authorisation, which `void` kills even unseen.
+
+use std::{collections::HashSet, time::Duration};
+
+use firstcome_mesh::{
+    Answers, BatchCall, Batcher, Deadline, Rejected, Shutdown, batcher::Limits, failpoint,
+};
+use firstcome_proto::{Reason, Refusal, inventory_v1::ReleaseCause, payment_v1::PaymentState};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::{
+    error::Error,
+    hold,
+    order::{Failure, Order, State, words},
+    peers::{Charges, Inventory, Payment, Verb},
+    store::{self, Move, Store},
+};
+
+words! {
+    /// What is to be done next with a pending order.
+    Step {
+        /// At pay-by, ask inventory to expire the hold.
+        Expire = "expire",
+        /// Free the hold for the buyer.
+        Cancel = "cancel",
+        /// Keep the hold while it is paid.
+        Pin = "pin",
+        /// Reserve the money.
+        Authorize = "authorize",
+        /// Sell the units.
+        Settle = "settle",
+        /// Take the money.
+        Capture = "capture",
+        /// Take sold units back.
+        Restock = "restock",
+        /// Give up the reserved money.
+        Void = "void",
+        /// Give taken money back.
+        Refund = "refund",
+        /// Free the hold.
+        Release = "release",
+    }
+}
+
+/// How doing a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, perhaps by an earlier try.
+    Done,
+    /// The hold had expired before it could be cancelled.
+    HadExpired,
+    /// The card said no.
+    Declined(Failure),
+    /// The hold is not past its time, by the only clock that counts.
+    NotYet,
+    /// It cannot be done, now or later.
+    Refused,
+    /// Nobody knows whether it was done, and the driver may try again.
+    Unknown,
+    /// The same, and the driver has tried for as long as it may.
+    StillUnknown,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This step.
+    Go(Step),
+    /// This step, the first of the undoing, for this reason.
+    Undo(Step, Failure),
+    /// Nothing any more.
+    End(State),
+    /// The same step after a pause.
+    Again,
+    /// The same step, by a worker, after this long.
+    Later(Duration),
+    /// The same step, by a worker, when the lease is over.
+    Leave,
+}
+
+/// Between our time of expiry and inventory's lie two clocks; they agree to within this.
+const EXPIRE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a driver tries a step whose outcome it cannot learn. For an authorisation it is the
+/// end of the payment's patience, for every other step the turn of the next worker.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first pause between tries; each further one is twice the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Five tries or so fill the patience.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// A batch of moves is one statement; this is many times its slowest.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The whole saga, as a table.
+pub fn next(step: Step, outcome: Outcome) -> Next {
+    use Next::{Again, End, Go, Later, Leave, Undo};
+    use Outcome::{Declined, Done, HadExpired, NotYet, Refused, StillUnknown, Unknown};
+    match (step, outcome) {
+        (Step::Expire, Done | HadExpired | Refused) => End(State::Expired),
+        (Step::Expire, NotYet) => Later(EXPIRE_AGAIN),
+        // Thousands may be due at once; who cannot reach inventory now had better wait.
+        (Step::Expire, Unknown) => Leave,
+
+        (Step::Cancel, Done) => End(State::Cancelled),
+        (Step::Cancel, HadExpired) => End(State::Expired),
+
+        (Step::Pin, Done) => Go(Step::Authorize),
+        (Step::Pin, Refused) => End(State::Expired),
+
+        (Step::Authorize, Done) => Go(Step::Settle),
+        (Step::Authorize, Declined(failure)) => Undo(Step::Release, failure),
+        // Refused as a request: no card of ours could have made it. Void costs nothing then.
+        (Step::Authorize, Refused) => Undo(Step::Void, Failure::CardDeclined),
+        (Step::Authorize, StillUnknown) => Undo(Step::Void, Failure::NoAnswer),
+
+        (Step::Settle, Done) => Go(Step::Capture),
+        (Step::Settle, Refused) => Undo(Step::Void, Failure::OutOfStock),
+
+        (Step::Capture, Done) => End(State::Preparing),
+        (Step::Capture, Refused) => Undo(Step::Restock, Failure::NotCaptured),
+
+        // What cannot be undone was never done.
+        (Step::Restock, Done | Refused) => Go(Step::Void),
+        (Step::Void, Done) => Go(Step::Release),
+        (Step::Void, Refused) => Go(Step::Refund),
+        (Step::Refund, Done | Refused) => Go(Step::Release),
+        (Step::Release, Done | Refused) => End(State::PaymentFailed),
+
+        (_, Unknown) => Again,
+        // Includes what no peer of ours answers: left where it is, and logged by the driver.
+        (_, StillUnknown | Refused | NotYet | HadExpired | Declined(_)) => Leave,
+    }
+}
+
+/// What PayOrder answers about an order, or `None` while that is not settled.
+pub fn verdict(order: &Order) -> Option<Result<(), Error>> {
+    Some(match order.state {
+        State::PendingPayment => return None,
+        State::Preparing => Ok(()),
+        State::Expired => Err(Error::OrderExpired),
+        State::PaymentFailed => match order.failure {
+            Some(failure) => Err(Error::PaymentFailed(failure)),
+            None => Err(Error::WrongState(order.state)),
+        },
+        State::Cancelled => Err(Error::WrongState(order.state)),
+    })
+}
+
+impl Step {
+    /// Where a test may stop the process: with the step saved and not done, and with the step
+    /// done and the next one not saved.
+    pub const fn failpoints(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Expire => ("expire.before_release", "expire.after_release"),
+            Self::Cancel => ("cancel.after_mark", "cancel.after_release"),
+            Self::Pin => ("pay.after_mark", "pay.after_pin"),
+            Self::Authorize => ("pay.before_authorize", "pay.after_authorize"),
+            Self::Settle => ("pay.before_settle", "pay.after_settle"),
+            Self::Capture => ("pay.before_capture", "pay.after_capture"),
+            Self::Restock => ("pay.before_restock", "pay.after_restock"),
+            Self::Void => ("pay.before_void", "pay.after_void"),
+            Self::Refund => ("pay.before_refund", "pay.after_refund"),
+            Self::Release => ("pay.before_release", "pay.after_release"),
+        }
+    }
+}
+
+/// Why a driver stopped before the end. The row says where; a worker goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stalled;
+
+/// Drives orders through their steps.
+#[derive(Clone)]
+pub struct Saga {
+    store: Store,
+    moves: Batcher<Moves>,
+    inventory: Inventory,
+    charges: Charges,
+    shutdown: Shutdown,
+    lease: Duration,
+}
+
+impl Saga {
+    /// A saga over these parts. A step belongs to its driver for the lease.
+    pub fn new(
+        store: Store,
+        inventory: Inventory,
+        charges: Charges,
+        shutdown: Shutdown,
+        limits: Limits,
+        lease: Duration,
+    ) -> Self {
+        let moves = Batcher::new(Moves { store: store.clone() }, limits);
+        Self { store, moves, inventory, charges, shutdown, lease }
+    }
+
+    /// Drives an order from where it is to its end. Run it as a tracked task: a caller may leave,
+    /// a step that was begun may not.
+    pub async fn drive(&self, mut order: Order) -> Result<Order, Stalled> {
+        let (mut since, mut pause) = (Instant::now(), PAUSE_FIRST);
+        while let Some(step) = order.step {
+            let (before, after) = step.failpoints();
+            failpoint::hit(before);
+            let outcome = self.act(step, &order).await;
+            failpoint::hit(after);
+
+            let outcome = match outcome {
+                // Whoever stops must not take that for a bank without an answer.
+                Outcome::Unknown if self.shutdown.has_begun() => return Err(Stalled),
+                Outcome::Unknown if since.elapsed() >= PATIENCE => Outcome::StillUnknown,
+                outcome => outcome,
+            };
+            let next = next(step, outcome);
+            if next == Next::Leave {
+                tracing::warn!(order = %order.id, ?step, ?outcome, "leave a step to a worker");
+                return Err(Stalled);
+            }
+            match self.save(&mut order, step, next).await {
+                Ok(true) => {}
+                // Somebody else has moved it: a payment that began meanwhile has its own driver,
+                // and of all else any driver may do any step.
+                Ok(false) if step == Step::Expire => return Err(Stalled),
+                Ok(false) => order = self.reload(&order).await?,
+                Err(fault) if since.elapsed() >= PATIENCE => {
+                    tracing::warn!(order = %order.id, ?step, %fault, "leave a step to a worker");
+                    return Err(Stalled);
+                }
+                Err(_) => {}
+            }
+            match next {
+                Next::Later(_) => return Err(Stalled),
+                _ if order.step != Some(step) => (since, pause) = (Instant::now(), PAUSE_FIRST),
+                _ => {
+                    if !self.shutdown.sleep(pause).await {
+                        return Err(Stalled);
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// Waits until the moves under way are made.
+    pub async fn close(&self, within: Duration) {
+        self.moves.close(within).await;
+    }
+
+    /// Does a step. Every arm may run again after it ran, and beside itself.
+    async fn act(&self, step: Step, order: &Order) -> Outcome {
+        let (id, product) = (order.id, order.product);
+        let hold = |verb| self.inventory.hold(verb, product, id);
+        match step {
+            Step::Expire => freed(step, hold(Verb::Release(ReleaseCause::Expire)).await),
+            Step::Cancel => freed(step, hold(Verb::Release(ReleaseCause::Cancel)).await),
+            Step::Release => freed(step, hold(Verb::Release(ReleaseCause::Saga)).await),
+            Step::Pin => done(step, hold(Verb::Pin).await),
+            Step::Settle => done(step, hold(Verb::Settle).await),
+            Step::Restock => done(step, hold(Verb::Restock).await),
+            Step::Authorize => {
+                let method = order.payment_method.as_deref().unwrap_or_default();
+                authorized(self.charges.authorize(order, method).await)
+            }
+            Step::Capture => done(step, self.charges.capture(id.payment()).await),
+            Step::Void => done(step, self.charges.void(id.payment(), order.user).await),
+            Step::Refund => done(step, self.charges.refund(id.payment()).await),
+        }
+    }
+
+    /// Saves what follows; false when the order is no longer at this step.
+    async fn save(&self, order: &mut Order, from: Step, next: Next) -> Result<bool, Rejected> {
+        assert_eq!(order.state, State::PendingPayment, "only a pending order has a step");
+        let (state, to, failure, lease) = match next {
+            Next::Go(step) => (State::PendingPayment, Some(step), None, self.lease),
+            Next::Undo(step, failure) => {
+                (State::PendingPayment, Some(step), Some(failure), self.lease)
+            }
+            Next::End(state) => (state, None, None, Duration::ZERO),
+            Next::Again | Next::Leave => (State::PendingPayment, Some(from), None, self.lease),
+            Next::Later(pause) => (State::PendingPayment, Some(from), None, pause),
+        };
+        let step = Move { order: order.id, from, state, to, failure, lease };
+        let deadline = Deadline::after(MOVE_TIMEOUT);
+        let Some(changed_at) = self.moves.submit((), step, deadline).await? else {
+            return Ok(false);
+        };
+        order.state = state;
+        order.step = to;
+        order.failure = failure.or(order.failure);
+        order.updated_at = changed_at;
+        assert_eq!(order.step.is_none(), order.state != State::PendingPayment, "{order:?}");
+        Ok(true)
+    }
+
+    async fn reload(&self, order: &Order) -> Result<Order, Stalled> {
+        match self.store.find(order.id).await {
+            Ok(Some(order)) => Ok(order),
+            Ok(None) | Err(_) => Err(Stalled),
+        }
+    }
+}
+
+/// The outcome of freeing a hold.
+fn freed(step: Step, answer: Result<hold::State, Refusal>) -> Outcome {
+    match (step, answer) {
+        (Step::Cancel, Ok(hold::State::Cancelled)) => Outcome::Done,
+        (Step::Cancel, Ok(_)) => Outcome::HadExpired,
+        (_, Ok(_)) => Outcome::Done,
+        (_, Err(refusal)) => match refusal.reason() {
+            // Held still, or pinned by a payment that has just begun.
+            Reason::WrongState if step == Step::Expire => Outcome::NotYet,
+            // No hold is nothing to free.
+            Reason::NotFound => {
+                tracing::error!(?step, "a pending order has no hold");
+                Outcome::Done
+            }
+            _ => done::<()>(step, Err(refusal)),
+        },
+    }
+}
+
+/// The outcome of a step that is either done or refused.
+fn done<T>(step: Step, answer: Result<T, Refusal>) -> Outcome {
+    let Err(refusal) = answer else { return Outcome::Done };
+    match refusal.reason() {
+        Reason::WrongState | Reason::NotFound => {
+            tracing::info!(?step, metadata = ?refusal.metadata, "a step was refused");
+            Outcome::Refused
+        }
+        _ => unknown(step, &refusal),
+    }
+}
+
+fn authorized(answer: Result<Payment, Refusal>) -> Outcome {
+    let payment = match answer {
+        Ok(payment) => payment,
+        Err(refusal) => match refusal.reason() {
+            Reason::KeyReused | Reason::InvalidArgument | Reason::WrongState => {
+                tracing::warn!(reason = refusal.reason().name(), "an authorisation was refused");
+                return Outcome::Refused;
+            }
+            _ => return unknown(Step::Authorize, &refusal),
+        },
+    };
+    match payment.state {
+        PaymentState::Authorized | PaymentState::Captured => Outcome::Done,
+        PaymentState::Declined if payment.decline_code == "insufficient_funds" => {
+            Outcome::Declined(Failure::InsufficientFunds)
+        }
+        PaymentState::Declined => Outcome::Declined(Failure::CardDeclined),
+        // Given up by a driver that went before.
+        PaymentState::Voided | PaymentState::Refunded => Outcome::Declined(Failure::NoAnswer),
+        PaymentState::Authorizing | PaymentState::Unspecified => Outcome::Unknown,
+    }
+}
+
+fn unknown(step: Step, refusal: &Refusal) -> Outcome {
+    tracing::info!(?step, reason = refusal.reason().name(), "the outcome of a step is unknown");
+    Outcome::Unknown
+}
+
+/// Writes the moves of many orders as one statement.
+struct Moves {
+    store: Store,
+}
+
+impl BatchCall for Moves {
+    type Key = ();
+    type Item = Move;
+    /// When the order's state last changed; `None` when the order is no longer at that step.
+    type Answer = Option<OffsetDateTime>;
+
+    async fn call(&self, (): (), moves: Vec<Move>, mut answers: Answers<Self::Answer>) {
+        // Two drivers of one order may meet in a batch. The first one moves it; the other sees
+        // that it did not, as if it had come later. Sorted, so that the rows of two batches are
+        // locked in one order.
+        let mut orders = HashSet::new();
+        let mut first: Vec<(usize, Move)> = Vec::with_capacity(moves.len());
+        for (place, step) in moves.into_iter().enumerate() {
+            if orders.insert(step.order) {
+                first.push((place, step));
+            }
+        }
+        first.sort_unstable_by_key(|(_, step)| step.order);
+        let moves: Vec<Move> = first.iter().map(|&(_, step)| step).collect();
+        match self.store.make(&moves).await {
+            Ok(moved) => {
+                for (place, step) in first {
+                    answers.answer(place, moved.get(&step.order).copied());
+                }
+                answers.answer_rest(|_| None);
+            }
+            // Left open, and so answered as unknown; the rows say what became of it.
+            Err(store::Error::Unavailable(fault)) => tracing::warn!(%fault, "cannot save steps"),
+            Err(fault) => tracing::error!(%fault, "cannot save steps"),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Finishes what time or a dead process left: orders whose pay-by time has come, and steps whose
+//! lease is over.
+//!
+//! Any number of replicas run this. A claim takes rows that nobody else is taking and leases them
+//! in the same statement; should two processes drive one order all the same, the saga makes that
+//! harmless.
+
+use std::{sync::Arc, time::Duration};
+
+use firstcome_mesh::Shutdown;
+use tokio::sync::Semaphore;
+
+use crate::{pay::Saga, store::Store};
+
+/// An order is looked at this soon after it is due. A look is one probe of a partial index.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Orders that one replica drives at once: full batches for inventory, and a bounded claim.
+const DRIVERS_MAX: usize = 512;
+
+/// Looks for due orders until the end begins.
+pub async fn run(store: Store, saga: Saga, shutdown: Shutdown, lease: Duration) {
+    let drivers = Arc::new(Semaphore::new(DRIVERS_MAX));
+    while shutdown.sleep(LOOK_EVERY).await {
+        let free = i64::try_from(drivers.available_permits()).expect("a few hundred fit");
+        if free == 0 {
+            continue;
+        }
+        let due = match store.claim_due(free, lease).await {
+            Ok(due) => due,
+            Err(fault) => {
+                tracing::warn!(%fault, "cannot look for due orders");
+                continue;
+            }
+        };
+        for order in due {
+            let permit = Arc::clone(&drivers).try_acquire_owned();
+            let permit = permit.expect("no more orders were claimed than there are drivers");
+            let saga = saga.clone();
+            shutdown.spawn(async move {
+                // Where it stalls, the next look finds it.
+                let _ = saga.drive(order).await;
+                drop(permit);
+            });
+        }
+    }
+}
