@@ -1,1 +1,34 @@
+//! The one public port of the mesh: it turns strangers' calls into calls of known people to the
+//! services that own the answer.
+//!
+//! A call passes [`door`] (which dialect), the layers that [`stack`] lists, and [`dispatch`], where
+//! its way parts: forwarded as bytes ([`forward`]), gathered with others ([`place`]), or fed from
+//! a stream that many share ([`watch`]).
+//!
+//! It owns no data and holds no rule of the business: what a request means is the services' word.
 
+pub mod app;
+pub mod config;
+pub mod listen;
+
+pub mod door;
+pub mod stack;
+
+pub mod call;
+pub mod layer;
+
+pub mod dispatch;
+pub mod forward;
+pub mod place;
+pub mod watch;
+
+pub mod address;
+pub mod limiter;
+pub mod pages;
+pub mod reflection;
+pub mod route;
+pub mod token;
+pub mod wire;
+
+pub use app::App;
+pub use config::Config;

@@ -1,0 +1,121 @@
+//! The edge put together, and its life: alive at once, ready when it can check tokens, not ready
+//! when it is told to stop, and gone when the calls inside have their answers.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use firstcome_mesh::{Shutdown, upstream};
+use firstcome_proto::access;
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    config::Config,
+    dispatch::Ways,
+    forward::{Forward, Peer},
+    limiter::SWEEP_INTERVAL,
+    listen,
+    place::Place,
+    reflection,
+    route::Table,
+    stack::Stack,
+    token::{Verifier, keys::Keys},
+    watch::Watches,
+};
+
+/// The name by which health knows the edge.
+pub const NAME: &str = "firstcome-edge";
+
+/// The edge.
+pub struct App {
+    stack: Arc<Stack>,
+    ways: Arc<Ways>,
+    keys: Keys,
+    health: HealthReporter,
+}
+
+impl App {
+    /// Puts the edge together; connects to nobody yet. Streams end when `shutdown` begins.
+    pub fn build(config: Config, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let peer = |name: &str, endpoint: &str| {
+            let channel = upstream::channel(endpoint);
+            channel.map(Peer::new).with_context(|| format!("the endpoint of {name}"))
+        };
+        let forward = Forward {
+            user: peer("user", &config.user_endpoint)?,
+            inventory: peer("inventory", &config.inventory_endpoint)?,
+            order: peer("order", &config.order_endpoint)?,
+            payment: peer("payment", &config.payment_endpoint)?,
+        };
+        let contract = access::descriptor_pool();
+        let table = Table::read(&contract).context("read the route table")?;
+
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let mut local = RoutesBuilder::default();
+        local.add_service(health_service);
+        reflection::add_to(&mut local, &contract)?;
+
+        let keys = Keys::new(forward.user.channel());
+        let ways = Arc::new(Ways {
+            place: Place::new(forward.order.channel()),
+            watches: Watches::new(
+                forward.inventory.channel(),
+                config.watchers_max,
+                config.watcher_stall,
+                shutdown.clone(),
+            ),
+            forward,
+            local: local.routes().prepare(),
+            call_deadline: config.call_deadline,
+        });
+        let verifier = Verifier::new(keys.clone());
+        let stack = Arc::new(Stack::new(&config, table, verifier, Arc::clone(&ways)));
+        Ok(Self { stack, ways, keys, health })
+    }
+
+    /// Serves until `shutdown` begins, then drains for at most `drain_timeout`.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+        drain_timeout: Duration,
+    ) -> anyhow::Result<()> {
+        let address = listener.local_addr().context("read the listening address")?;
+        tracing::info!(service = NAME, %address, "serve");
+        self.health.set_service_status(NAME, ServingStatus::NotServing).await;
+        tokio::spawn(become_ready(self.keys, self.health.clone(), shutdown.clone()));
+        tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));
+
+        let stop = shutdown.clone();
+        let health = self.health;
+        let serving = listen::serve(listener, self.stack, async move {
+            stop.begun().await;
+            health.set_service_status(NAME, ServingStatus::NotServing).await;
+        });
+        let late = async {
+            shutdown.begun().await;
+            tokio::time::sleep(drain_timeout).await;
+        };
+        tokio::select! {
+            () = serving => self.ways.place.close(drain_timeout).await,
+            () = late => tracing::warn!("drain deadline passed, calls in flight are cut"),
+        }
+        Ok(())
+    }
+}
+
+/// Ready is who can tell a token from rubbish.
+async fn become_ready(keys: Keys, health: HealthReporter, shutdown: Shutdown) {
+    if keys.fetch_first(&shutdown).await && !shutdown.has_begun() {
+        health.set_service_status(NAME, ServingStatus::Serving).await;
+        tracing::info!("ready");
+        keys.keep_fresh(&shutdown).await;
+    }
+}
+
+async fn sweep(stack: Arc<Stack>, shutdown: Shutdown) {
+    while shutdown.sleep(SWEEP_INTERVAL).await {
+        stack.sweep();
+    }
+}

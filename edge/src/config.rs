@@ -1,0 +1,145 @@
+//! What the edge is told from outside. Every default has its reason beside it.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use firstcome_mesh::config::{Logs, Serve, Validate};
+use http::HeaderValue;
+
+use crate::{address::Network, limiter::Rate};
+
+/// The longest a unary call may take, also when the caller asks for longer: above the slowest
+/// honest payment, below what a person waits for.
+const CALL_DEADLINE_DEFAULT: &str = "15s";
+/// Calls whose answer has not begun. At about 4 KiB each this is 160 MiB: above a whole rush that
+/// arrives in one second, below what would swap.
+const CALLS_MAX_DEFAULT: usize = 40_000;
+/// Streams of WatchStock; about 6 KiB each.
+const WATCHERS_MAX_DEFAULT: usize = 50_000;
+/// A watcher to whom nothing could be written for this long is gone or asleep.
+const WATCHER_STALL_DEFAULT: &str = "10s";
+/// One address may be an office or a mobile carrier's gateway: hundreds of honest buyers.
+const ADDRESS_LIMIT_DEFAULT: &str = "200/s burst 1000";
+/// One account is one person with a few devices, whose client retries.
+const USER_LIMIT_DEFAULT: &str = "50/s burst 200";
+/// Methods that try a password or a code, or send a mail: a person needs three of them in a row.
+const CREDENTIALS_LIMIT_DEFAULT: &str = "60/m burst 100";
+
+/// The command line.
+#[derive(Parser, Debug)]
+#[command(name = "firstcome-edge", version, about)]
+pub struct CommandLine {
+    /// How to log.
+    #[command(flatten)]
+    pub logs: Logs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Serve the public port.
+    Serve(Config),
+}
+
+impl Validate for CommandLine {
+    fn faults(&self) -> Vec<String> {
+        let Command::Serve(config) = &self.command;
+        config.faults()
+    }
+}
+
+/// Everything `serve` takes.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Where to listen, and how to stop.
+    #[command(flatten)]
+    pub serve: Serve,
+
+    /// The user service, as in http://127.0.0.1:9101.
+    #[arg(long, env = "FIRSTCOME_USER_ENDPOINT")]
+    pub user_endpoint: String,
+
+    /// The inventory service.
+    #[arg(long, env = "FIRSTCOME_INVENTORY_ENDPOINT")]
+    pub inventory_endpoint: String,
+
+    /// The order service.
+    #[arg(long, env = "FIRSTCOME_ORDER_ENDPOINT")]
+    pub order_endpoint: String,
+
+    /// The payment service.
+    #[arg(long, env = "FIRSTCOME_PAYMENT_ENDPOINT")]
+    pub payment_endpoint: String,
+
+    /// Development: pages of any origin may call.
+    #[arg(long, env = "FIRSTCOME_DEVELOPMENT", default_value_t = false,
+          action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub development: bool,
+
+    /// Origins whose pages may call through a browser, separated by commas, as in
+    /// https://shop.example. In development any may.
+    #[arg(long, env = "FIRSTCOME_WEB_ORIGINS", value_delimiter = ',')]
+    pub web_origins: Vec<HeaderValue>,
+
+    /// Networks whose `x-forwarded-for` is believed, separated by commas, as in 10.0.0.0/8.
+    #[arg(long, env = "FIRSTCOME_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Network>,
+
+    /// Calls of one address (IPv6: one /64), as in `200/s burst 1000`, or `off`.
+    #[arg(long, env = "FIRSTCOME_ADDRESS_LIMIT", default_value = ADDRESS_LIMIT_DEFAULT)]
+    pub address_limit: Rate,
+
+    /// Calls of one address to SignUp, VerifyEmail and LogIn together, or `off`.
+    #[arg(long, env = "FIRSTCOME_CREDENTIALS_LIMIT", default_value = CREDENTIALS_LIMIT_DEFAULT)]
+    pub credentials_limit: Rate,
+
+    /// Calls of one user, or `off`.
+    #[arg(long, env = "FIRSTCOME_USER_LIMIT", default_value = USER_LIMIT_DEFAULT)]
+    pub user_limit: Rate,
+
+    /// The longest a unary call may take.
+    #[arg(long, env = "FIRSTCOME_CALL_DEADLINE", default_value = CALL_DEADLINE_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub call_deadline: Duration,
+
+    /// Calls that may wait for their answer at once; more are told to come back.
+    #[arg(long, env = "FIRSTCOME_CALLS_MAX", default_value_t = CALLS_MAX_DEFAULT)]
+    pub calls_max: usize,
+
+    /// WatchStock streams that may be open at once.
+    #[arg(long, env = "FIRSTCOME_WATCHERS_MAX", default_value_t = WATCHERS_MAX_DEFAULT)]
+    pub watchers_max: usize,
+
+    /// How long a watcher may fail to read before it is dropped.
+    #[arg(long, env = "FIRSTCOME_WATCHER_STALL", default_value = WATCHER_STALL_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub watcher_stall: Duration,
+}
+
+impl Config {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let endpoints = [
+            ("user", &self.user_endpoint),
+            ("inventory", &self.inventory_endpoint),
+            ("order", &self.order_endpoint),
+            ("payment", &self.payment_endpoint),
+        ];
+        for (name, endpoint) in endpoints {
+            let uri = endpoint.parse::<http::Uri>().ok();
+            if !uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
+                faults.push(format!("{name}-endpoint {endpoint:?} is not an http:// address"));
+            }
+        }
+        if self.calls_max == 0 || self.watchers_max == 0 {
+            faults.push("calls-max and watchers-max must let one pass".into());
+        }
+        if self.call_deadline.is_zero() || self.watcher_stall.is_zero() {
+            faults.push("call-deadline and watcher-stall must be longer than nothing".into());
+        }
+        faults
+    }
+}

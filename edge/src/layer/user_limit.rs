@@ -1,0 +1,56 @@
+//! So many calls of one user, from however many addresses.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use firstcome_proto::UserId;
+use futures::future::Either;
+use tower::{Layer, Service};
+
+use super::{Verdict, refuse};
+use crate::{call::Call, limiter::Limiter, wire::Response};
+
+/// Makes [`UserLimit`].
+#[derive(Clone)]
+pub struct UserLimitLayer {
+    /// Every call with an identity.
+    pub limiter: Limiter<UserId>,
+}
+
+impl<S> Layer<S> for UserLimitLayer {
+    type Service = UserLimit<S>;
+    fn layer(&self, inner: S) -> UserLimit<S> {
+        UserLimit { inner, limiter: self.limiter.clone() }
+    }
+}
+
+/// Counts by user.
+#[derive(Clone)]
+pub struct UserLimit<S> {
+    inner: S,
+    limiter: Limiter<UserId>,
+}
+
+impl<S> Service<Call> for UserLimit<S>
+where
+    S: Service<Call, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Verdict<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        if let Some(verified) = call.caller.known() {
+            if let Err(refusal) = self.limiter.check(&verified.identity.user) {
+                return refuse(refusal);
+            }
+        }
+        Either::Right(self.inner.call(call))
+    }
+}

@@ -1,0 +1,203 @@
+//! PlaceOrder: buyers of one product are gathered while a call is out, and the next call carries
+//! all of them. Here alone PlaceOrders is retried; its items are idempotent by their keys.
+
+use std::{sync::Arc, time::Duration};
+
+use firstcome_mesh::{
+    Answers, BatchCall, Batcher, Deadline,
+    batcher::{Limits, Outcome},
+};
+use firstcome_proto::{
+    Reason, Refusal, UserId,
+    order_v1::{
+        Order, PlaceOrderRequest, PlaceOrderResponse, PlaceOrdersAnswer, PlaceOrdersItem,
+        PlaceOrdersRequest, order_intake_service_client::OrderIntakeServiceClient,
+        place_orders_answer,
+    },
+};
+use prost::Message as _;
+use rand::RngExt as _;
+use tonic::{Code, Status, transport::Channel};
+use tower::retry::budget::{Budget as _, TpsBudget};
+
+use crate::wire::{self, Response};
+
+/// How buyers are gathered. Two calls in flight, because the second fills while the winners of
+/// the first are being committed.
+const GATHERED: Limits = Limits {
+    batch_items_max: 512,
+    in_flight_max: 2,
+    key_queue_items_max: 32_768,
+    queue_items_max: 65_536,
+};
+/// An honest request of ten lines has about 1 KiB. A larger one travels alone, so that 512 of them
+/// cannot make a call too large and take their neighbours down.
+const GATHERED_BYTES_MAX: usize = 4 << 10;
+const ALONE: Limits = Limits {
+    batch_items_max: 1,
+    in_flight_max: 4,
+    key_queue_items_max: 256,
+    queue_items_max: 1024,
+};
+
+/// The pauses before a call is made again: jittered, doubled, and never above the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+const PAUSE_LONGEST: Duration = Duration::from_millis(500);
+/// Retries may add this share to the calls, and so many a second whatever the traffic: enough for
+/// a few products to wait out a restart, too little to hurt one.
+const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+const BUDGET_FLOOR_PER_S: u32 = 20;
+const BUDGET_SHARE: f32 = 0.2;
+
+/// Places orders.
+pub struct Place {
+    gathered: Batcher<Intake>,
+    alone: Batcher<Intake>,
+}
+
+impl Place {
+    /// Through this channel to `order`.
+    pub fn new(order: Channel) -> Self {
+        let intake = Intake {
+            client: OrderIntakeServiceClient::new(order),
+            budget: Arc::new(TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR_PER_S, BUDGET_SHARE)),
+        };
+        let alone = Batcher::new(intake.clone(), ALONE);
+        Self { gathered: Batcher::new(intake, GATHERED), alone }
+    }
+
+    /// Places one buyer's order. What is wrong with it, `order` says.
+    pub async fn order(
+        &self,
+        buyer: UserId,
+        request: PlaceOrderRequest,
+        deadline: Deadline,
+    ) -> Result<Response, Status> {
+        let batcher = match request.encoded_len() {
+            ..=GATHERED_BYTES_MAX => &self.gathered,
+            _ => &self.alone,
+        };
+        let product = request.lines.first().map(|line| line.product_id.clone());
+        let item = PlaceOrdersItem { user_id: buyer.to_wire(), request: Some(request) };
+        let placement = Placement { item, deadline };
+        let outcome: Outcome<Answer> =
+            batcher.submit(product.unwrap_or_default(), placement, deadline).await;
+        match outcome.map_err(Refusal::from)? {
+            Ok(order) => Ok(wire::answer(&PlaceOrderResponse { order: Some(order) })),
+            Err(status) => Ok(wire::refused(&status)),
+        }
+    }
+
+    /// Refuses new orders and waits for those inside.
+    pub async fn close(&self, within: Duration) {
+        tokio::join!(self.gathered.close(within), self.alone.close(within));
+    }
+}
+
+/// One buyer's order on its way.
+struct Placement {
+    item: PlaceOrdersItem,
+    deadline: Deadline,
+}
+
+/// In a sold-out rush thousands get the same refusal: it is encoded once for each answer that
+/// carries it, not once for each buyer.
+type Answer = Result<Order, Arc<Status>>;
+
+/// The call behind the queue.
+#[derive(Clone)]
+struct Intake {
+    client: OrderIntakeServiceClient<Channel>,
+    budget: Arc<TpsBudget>,
+}
+
+impl BatchCall for Intake {
+    type Key = String;
+    type Item = Placement;
+    type Answer = Answer;
+
+    async fn call(&self, _product: String, items: Vec<Placement>, mut answers: Answers<Answer>) {
+        let latest = items.iter().map(|item| item.deadline).max();
+        let deadline = latest.expect("the batcher sends no empty batch");
+        let mut pause_max = PAUSE_FIRST;
+        let status = loop {
+            let attempt = self.attempt(&items, deadline, &mut answers);
+            let ended = tokio::time::timeout_at(deadline.instant(), attempt).await;
+            if answers.waiting().is_empty() {
+                return self.budget.deposit();
+            }
+            let status = match ended {
+                Ok(Ok(())) => wire::upstream_unavailable().into(), // it forgot some of them
+                Ok(Err(status)) => wire::documented(status),
+                Err(_) => wire::deadline_exceeded().into(),
+            };
+            let pause = rand::rng().random_range(pause_max / 2..pause_max);
+            if status.code() != Code::Unavailable
+                || deadline.left() <= pause
+                || !self.budget.withdraw()
+            {
+                break status;
+            }
+            tokio::time::sleep(pause).await;
+            pause_max = (pause_max * 2).min(PAUSE_LONGEST);
+        };
+        let status = Arc::new(status);
+        answers.answer_rest(|_| Err(Arc::clone(&status)));
+    }
+}
+
+impl Intake {
+    /// Sends what still waits, and hands out the answers as they come.
+    async fn attempt(
+        &self,
+        items: &[Placement],
+        deadline: Deadline,
+        answers: &mut Answers<Answer>,
+    ) -> Result<(), Status> {
+        let mut waiting = answers.waiting();
+        // At a later attempt some may have given up: nobody would hear their answer.
+        waiting.retain(|&place| !items[place].deadline.has_passed());
+        if waiting.is_empty() {
+            return Err(wire::deadline_exceeded().into());
+        }
+        let request = PlaceOrdersRequest {
+            items: waiting.iter().map(|&place| items[place].item.clone()).collect(),
+        };
+        let mut client = self.client.clone();
+        let mut stream = client.place_orders(deadline.request(request)).await?.into_inner();
+
+        let mut open: Vec<Option<usize>> = waiting.into_iter().map(Some).collect();
+        while let Some(response) = stream.message().await? {
+            let mut last: Option<(Refusal, Arc<Status>)> = None;
+            for PlaceOrdersAnswer { index, outcome } in response.answers {
+                let place = open.get_mut(index as usize).and_then(Option::take);
+                let (Some(place), Some(outcome)) = (place, outcome) else {
+                    tracing::error!(index, "an answer of PlaceOrders answers nothing");
+                    continue;
+                };
+                answers.answer(place, read(outcome, &mut last));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(
+    outcome: place_orders_answer::Outcome,
+    last: &mut Option<(Refusal, Arc<Status>)>,
+) -> Answer {
+    match outcome {
+        place_orders_answer::Outcome::Order(order) => Ok(order),
+        place_orders_answer::Outcome::Refusal(refusal) => {
+            if let Some((same, status)) = last {
+                if *same == refusal {
+                    return Err(Arc::clone(status));
+                }
+            }
+            debug_assert_ne!(refusal.reason(), Reason::Unspecified, "a refusal has a reason");
+            let status = Arc::new(Status::from(refusal.clone()));
+            *last = Some((refusal, Arc::clone(&status)));
+            Err(status)
+        }
+    }
+}

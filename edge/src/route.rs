@@ -1,0 +1,206 @@
+//! The route table: every path that may be called from outside, read from the contract. What is
+//! not in it, internal methods included, does not exist for the world.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use firstcome_proto::access::{self, Access};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_types::method_options::IdempotencyLevel;
+
+/// The methods whose answers the edge makes itself.
+const TYPED: [(&str, Kind); 2] = [
+    ("/firstcome.order.v1.OrderService/PlaceOrder", Kind::PlaceOrder),
+    ("/firstcome.inventory.v1.StockService/WatchStock", Kind::WatchStock),
+];
+
+/// Methods that try a password or a code, or send a mail: their addresses are watched closely.
+const CREDENTIALS: [&str; 3] = [
+    "/firstcome.user.v1.AccountService/SignUp",
+    "/firstcome.user.v1.AccountService/VerifyEmail",
+    "/firstcome.user.v1.AccountService/LogIn",
+];
+
+/// A service behind the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    User,
+    Inventory,
+    Order,
+    Payment,
+}
+
+impl Upstream {
+    /// By package: `firstcome.<noun>.v1`.
+    fn of_package(package: &str) -> Option<Self> {
+        match package {
+            "firstcome.user.v1" => Some(Self::User),
+            "firstcome.inventory.v1" => Some(Self::Inventory),
+            "firstcome.order.v1" => Some(Self::Order),
+            "firstcome.payment.v1" => Some(Self::Payment),
+            _ => None,
+        }
+    }
+}
+
+/// How a method is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Passed on as bytes.
+    Forward(Upstream),
+    /// Gathered with other buyers' calls.
+    PlaceOrder,
+    /// Fed from the one stream that all watchers of a product share.
+    WatchStock,
+    /// Health and reflection: the edge's own.
+    Local,
+}
+
+/// A method that may be called from outside.
+#[derive(Debug)]
+pub struct Route {
+    pub path: http::uri::PathAndQuery,
+    pub access: Access,
+    pub kind: Kind,
+    /// Calling twice does what calling once does: a call that met no server may be made again.
+    pub repeatable: bool,
+    /// Its answer is a stream, which has no end by itself.
+    pub streaming: bool,
+    /// Counted by the stricter limit too.
+    pub credentials: bool,
+}
+
+/// Every route by its path.
+#[derive(Clone, Debug)]
+pub struct Table(Arc<HashMap<String, Arc<Route>>>);
+
+impl Table {
+    /// Reads the contract; fails on what the edge could not serve.
+    pub fn read(contract: &DescriptorPool) -> anyhow::Result<Self> {
+        let mut routes = HashMap::new();
+        for method in methods(contract) {
+            let path = access::path_of(&method);
+            if let Some(route) = route(&method).with_context(|| path.clone())? {
+                routes.insert(path, Arc::new(route));
+            }
+        }
+        for (path, _) in TYPED {
+            if !routes.contains_key(path) {
+                bail!("the contract has no {path}");
+            }
+        }
+        for set in [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            let pool = DescriptorPool::decode(set).context("a standard protocol's descriptors")?;
+            for method in methods(&pool) {
+                let path = access::path_of(&method);
+                let route = described(&method, Access::Public, Kind::Local)?;
+                routes.insert(path, Arc::new(route));
+            }
+        }
+        Ok(Self(Arc::new(routes)))
+    }
+
+    /// The route of a path, if the world may know of it.
+    pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
+        self.0.get(path)
+    }
+
+    /// Every path.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+fn methods(pool: &DescriptorPool) -> Vec<MethodDescriptor> {
+    pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+}
+
+fn route(method: &MethodDescriptor) -> anyhow::Result<Option<Route>> {
+    let access = access::of_method(method);
+    match access {
+        Access::Internal => return Ok(None),
+        Access::Unspecified => bail!("it does not say who may call it"),
+        Access::Public | Access::User | Access::Admin => {}
+    }
+    if method.is_client_streaming() {
+        bail!("it takes a stream, which the edge does not bound yet");
+    }
+    let path = access::path_of(method);
+    let kind = match TYPED.iter().find(|(typed, _)| *typed == path) {
+        Some((_, kind)) => *kind,
+        None => {
+            let package = method.parent_file().package_name().to_owned();
+            let upstream = Upstream::of_package(&package);
+            Kind::Forward(upstream.with_context(|| format!("no service owns {package}"))?)
+        }
+    };
+    described(method, access, kind).map(Some)
+}
+
+fn described(method: &MethodDescriptor, access: Access, kind: Kind) -> anyhow::Result<Route> {
+    let path = access::path_of(method);
+    let options = method.method_descriptor_proto().options.as_ref();
+    let level = options.map(|options| options.idempotency_level());
+    Ok(Route {
+        access,
+        kind,
+        repeatable: level.is_some_and(|level| level != IdempotencyLevel::IdempotencyUnknown),
+        streaming: method.is_server_streaming(),
+        credentials: CREDENTIALS.contains(&path.as_str()),
+        path: path.parse().context("its name does not make a path")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_contract() {
+        let table = Table::read(&access::descriptor_pool()).unwrap();
+        let cases = [
+            ("user.v1.AccountService/LogIn", Access::Public, Kind::Forward(Upstream::User)),
+            ("user.v1.AccountService/LogOut", Access::User, Kind::Forward(Upstream::User)),
+            (
+                "inventory.v1.CatalogService/CreateProduct",
+                Access::Admin,
+                Kind::Forward(Upstream::Inventory),
+            ),
+            ("inventory.v1.StockService/WatchStock", Access::Public, Kind::WatchStock),
+            ("order.v1.OrderService/PlaceOrder", Access::User, Kind::PlaceOrder),
+            ("order.v1.OrderService/PayOrder", Access::User, Kind::Forward(Upstream::Order)),
+            (
+                "payment.v1.PaymentService/GetPayment",
+                Access::User,
+                Kind::Forward(Upstream::Payment),
+            ),
+        ];
+        for (name, access, kind) in cases {
+            let route = table.find(&format!("/firstcome.{name}")).expect(name);
+            assert_eq!((route.access, route.kind), (access, kind), "{name}");
+        }
+        for path in CREDENTIALS {
+            assert!(table.find(path).expect(path).credentials);
+        }
+        assert!(table.find("/grpc.health.v1.Health/Check").is_some());
+        assert!(table.find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").is_some());
+    }
+
+    #[test]
+    fn no_internal_method_has_a_route() {
+        let contract = access::descriptor_pool();
+        let table = Table::read(&contract).unwrap();
+        let internal: Vec<_> = methods(&contract)
+            .into_iter()
+            .filter(|method| access::of_method(method) == Access::Internal)
+            .collect();
+        assert!(internal.len() >= 10);
+        for method in internal {
+            assert!(table.find(&access::path_of(&method)).is_none(), "{}", method.full_name());
+        }
+    }
+}

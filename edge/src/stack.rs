@@ -1,0 +1,101 @@
+//! The layers between the door and the services, top to bottom, and why each stands where it does.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
+
+use axum::Router;
+use firstcome_proto::UserId;
+use http::Request;
+use tonic::body::Body;
+use tower::{Service, ServiceBuilder};
+use tower_http::cors::CorsLayer;
+
+use crate::{
+    address::TrustedProxies,
+    config::Config,
+    dispatch::{Dispatch, Ways},
+    door::{self, Door},
+    layer::{
+        address_limit::AddressLimitLayer, admit::AdmitLayer, authenticate::AuthenticateLayer,
+        authorize::AuthorizeLayer, catch_panic::CatchPanicLayer, declared_size::DeclaredSizeLayer,
+        shed::ShedLayer, user_limit::UserLimitLayer,
+    },
+    limiter::Limiter,
+    pages,
+    route::Table,
+    token::Verifier,
+    wire::Response,
+};
+
+/// What all connections share.
+pub struct Stack {
+    cors: CorsLayer,
+    pages: Router,
+    shed: ShedLayer,
+    proxies: TrustedProxies,
+    table: Table,
+    addresses: AddressLimitLayer,
+    tokens: AuthenticateLayer,
+    users: UserLimitLayer,
+    dispatch: Dispatch,
+}
+
+impl Stack {
+    /// The stack in front of these ways.
+    pub fn new(config: &Config, table: Table, verifier: Verifier, ways: Arc<Ways>) -> Self {
+        Self {
+            cors: door::cors(config),
+            pages: pages::pages(),
+            shed: ShedLayer::new(config.calls_max),
+            proxies: TrustedProxies::new(config.trusted_proxies.clone()),
+            table,
+            addresses: AddressLimitLayer {
+                all: Limiter::new(config.address_limit, "address"),
+                credentials: Limiter::new(config.credentials_limit, "address"),
+            },
+            tokens: AuthenticateLayer { verifier },
+            users: UserLimitLayer { limiter: Limiter::<UserId>::new(config.user_limit, "user") },
+            dispatch: Dispatch::new(ways),
+        }
+    }
+
+    /// What answers one connection. Above it stands the door ([`crate::door`]), which makes gRPC
+    /// of every dialect: whatever a layer below refuses, the caller reads it in its own dialect.
+    pub fn door(
+        &self,
+        peer: IpAddr,
+    ) -> Door<
+        impl Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+        + use<>,
+    > {
+        let admit = AdmitLayer { peer, proxies: self.proxies.clone(), table: self.table.clone() };
+        let calls = ServiceBuilder::new()
+            // Outermost: a panic in any layer below is that call's fault, not its connection's.
+            .layer(CatchPanicLayer)
+            // Costs one look at a header, and what it refuses takes no place below.
+            .layer(DeclaredSizeLayer)
+            // Before anything that waits or computes: a full edge must refuse at no cost.
+            .layer(self.shed.clone())
+            // From here on a request is a call: it has an address, and a route or none.
+            .layer(admit)
+            // Before the token: checking one costs more than counting, and strangers pay nothing.
+            .layer(self.addresses.clone())
+            // After the address, whose limit bounds how many signatures a stranger has us check.
+            .layer(self.tokens.clone())
+            // Needs the user; before access, so that probing for methods is counted too.
+            .layer(self.users.clone())
+            // Last, because it needs all of the above; below it everything is allowed.
+            .layer(AuthorizeLayer)
+            .service(self.dispatch.clone());
+        Door::new(calls, &self.cors, self.pages.clone())
+    }
+
+    /// Forgets callers who have not called for a while.
+    pub fn sweep(&self) {
+        self.addresses.all.sweep();
+        self.addresses.credentials.sweep();
+        self.users.limiter.sweep();
+    }
+}
