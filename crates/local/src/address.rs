@@ -50,18 +50,21 @@ impl Address {
     /// A service's program with its environment.
     pub fn launch(&self, service: Service, command: &str) -> Launch {
         let log = self.logs.join(format!("{service}.log"));
-        let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));
-        Launch::new(service.name(), self.programs.join(service.name()), log)
+        Launch::new(service.name(), self.program(service), log)
             .args([command])
             .env(self.env_of(service))
-            .env(more.map(|(_, name, value)| (name, value)))
     }
 
-    fn env_of(&self, service: Service) -> Vec<(&'static str, String)> {
+    /// A service's program.
+    pub fn program(&self, service: Service) -> PathBuf {
+        self.programs.join(service.name())
+    }
+
+    /// What it needs in its environment.
+    pub fn env_of(&self, service: Service) -> Vec<(String, String)> {
         let endpoint = |service| self.endpoint(service).to_owned();
-        let listen = endpoint(service).replace("http://", "");
         let mut env = vec![
-            ("FIRSTCOME_LISTEN", listen),
+            ("FIRSTCOME_LISTEN", endpoint(service).replace("http://", "")),
             ("FIRSTCOME_REDIS_URL", self.redis_url.clone()),
             ("FIRSTCOME_USER_ENDPOINT", endpoint(Service::User)),
             ("FIRSTCOME_INVENTORY_ENDPOINT", endpoint(Service::Inventory)),
@@ -81,6 +84,8 @@ impl Address {
             }
             Service::Inventory | Service::Order | Service::Edge => {}
         }
-        env
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));
+        env.chain(more.map(|(_, name, value)| (name.clone(), value.clone()))).collect()
     }
 }

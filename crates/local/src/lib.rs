@@ -11,6 +11,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod redis_cluster;
+pub mod runner;
 pub mod secret;
 pub mod service;
 pub mod stores;

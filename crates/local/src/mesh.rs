@@ -3,20 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::Mutex as StdMutex,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
-    Address, Checkout, Role, Service, Stores, checkout, port,
-    process::{Launch, Process, Signal},
+    Address, Checkout, Role, Service, Stores, checkout, port, process::Signal, runner::Runner,
     service::Ports,
 };
 
@@ -50,9 +47,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Mesh {
     // First, so that services end before their stores.
-    processes: BTreeMap<Service, Mutex<Option<Process>>>,
+    runners: BTreeMap<Service, Runner>,
     address: Address,
-    overrides: StdMutex<BTreeMap<(Service, String), String>>,
     stores: Stores,
 }
 
@@ -73,11 +69,12 @@ impl Mesh {
             database_urls: Role::ALL.map(|role| (role, stores.database_url(role))).into(),
             env: options.env,
         };
-        let processes = Service::ALL.map(|service| (service, Mutex::new(None))).into();
-        let mesh = Self { processes, address, overrides: StdMutex::default(), stores };
+        let runner = |service| (service, Runner::new(address.launch(service, "serve")));
+        let runners = Service::ALL.map(runner).into();
+        let mesh = Self { runners, address, stores };
         mesh.migrate().await?;
-        for service in Service::ALL {
-            *mesh.processes[&service].lock().await = Some(mesh.launch(service, "serve").start()?);
+        for runner in mesh.runners.values() {
+            runner.start().await?;
         }
         for service in Service::ALL {
             mesh.wait_until_ready(service).await?;
@@ -108,108 +105,79 @@ impl Mesh {
 
     /// Sets a variable for a service's next start, as in a failpoint; `None` takes it back.
     pub fn set_env(&self, service: Service, name: &str, value: Option<&str>) {
-        let mut overrides = self.overrides.lock().expect("nobody panics while holding it");
-        let key = (service, name.to_owned());
-        match value {
-            Some(value) => overrides.insert(key, value.to_owned()),
-            None => overrides.remove(&key),
-        };
+        self.runners[&service].set_env(name, value);
     }
 
     /// Kills a service at once.
     pub async fn kill9(&self, service: Service) {
-        // Dropping a process kills it.
-        self.processes[&service].lock().await.take();
+        self.runners[&service].kill9().await;
     }
 
     /// Waits until a service has ended by itself, as it does at a failpoint.
     pub async fn wait_until_ended(&self, service: Service, deadline: Duration) -> Result<()> {
-        let mut slot = self.processes[&service].lock().await;
-        if let Some(process) = slot.as_ref() {
-            let ended = process.ended_within(deadline).await;
-            ended.with_context(|| format!("{service} still runs after {deadline:?}"))?;
-        }
-        slot.take();
-        Ok(())
+        self.runners[&service].wait_until_ended(deadline).await
     }
 
     /// Starts a killed service again, and waits until it is ready.
     pub async fn start_again(&self, service: Service) -> Result<()> {
-        let mut slot = self.processes[&service].lock().await;
-        if slot.is_none() {
-            *slot = Some(self.launch(service, "serve").start()?);
-        }
-        drop(slot);
+        self.runners[&service].start().await?;
         self.wait_until_ready(service).await
     }
 
     /// Stops a service in good order, and starts it again.
     pub async fn restart(&self, service: Service) -> Result<()> {
-        if let Some(process) = self.processes[&service].lock().await.take() {
-            process.stop(Signal::TERM, STOP_TIMEOUT).await;
-        }
+        self.runners[&service].stop(Signal::TERM, STOP_TIMEOUT).await;
         self.start_again(service).await
     }
 
     /// Waits until a service says that it is ready.
     pub async fn wait_until_ready(&self, service: Service) -> Result<()> {
+        let runner = &self.runners[&service];
         let started = Instant::now();
         while let Err(error) = self.ask_health(service).await {
-            if let Some(process) = self.processes[&service].lock().await.as_ref() {
-                process.ensure_running()?;
-                if started.elapsed() > READY_TIMEOUT {
-                    bail!("{service} does not become ready: {error:#}{}", process.log_tail());
-                }
-            } else if started.elapsed() > READY_TIMEOUT {
-                bail!("{service} does not run");
+            runner.ensure_running().await?;
+            if started.elapsed() > READY_TIMEOUT {
+                bail!("{service} does not become ready: {error:#}{}", runner.log_tail());
             }
             tokio::time::sleep(READY_POLL).await;
         }
         Ok(())
     }
 
+    /// Starts everything again that has ended by itself; says what.
+    pub async fn revive(&self) -> Result<Vec<String>> {
+        let mut revived = self.stores.revive().await?;
+        for (service, runner) in &self.runners {
+            if runner.revive().await? {
+                revived.push(service.name().to_owned());
+            }
+        }
+        Ok(revived)
+    }
+
     /// The process number of each running service.
     pub async fn pids(&self) -> BTreeMap<Service, u32> {
         let mut pids = BTreeMap::new();
-        for (service, process) in &self.processes {
-            if let Some(process) = process.lock().await.as_ref() {
-                pids.insert(*service, process.pid());
-            }
+        for (service, runner) in &self.runners {
+            pids.extend(runner.pid().await.map(|pid| (*service, pid)));
         }
         pids
-    }
-
-    /// An error when anything has ended by itself.
-    pub async fn ensure_running(&self) -> Result<()> {
-        for process in self.processes.values() {
-            process.lock().await.as_ref().map_or(Ok(()), Process::ensure_running)?;
-        }
-        self.stores.ensure_running().await
     }
 
     /// Stops everything: the edge first, the stores last.
     pub async fn stop(&self) {
         for service in Service::ALL.into_iter().rev() {
-            if let Some(process) = self.processes[&service].lock().await.take() {
-                process.stop(Signal::TERM, STOP_TIMEOUT).await;
-            }
+            self.runners[&service].stop(Signal::TERM, STOP_TIMEOUT).await;
         }
         self.stores.stop().await;
     }
 
     async fn migrate(&self) -> Result<()> {
         for service in Service::ALL.into_iter().filter(|service| service.role().is_some()) {
-            let migrate = self.launch(service, "migrate").run(MIGRATE_TIMEOUT).await;
+            let migrate = self.address.run(service, &["migrate"], MIGRATE_TIMEOUT).await;
             migrate.with_context(|| format!("migrate the schema of {service}"))?;
         }
         Ok(())
-    }
-
-    fn launch(&self, service: Service, command: &str) -> Launch {
-        let overrides = self.overrides.lock().expect("nobody panics while holding it").clone();
-        let overrides = overrides.into_iter().filter(|((of, _), _)| *of == service);
-        let overrides = overrides.map(|((_, name), value)| (name, value));
-        self.address.launch(service, command).env(overrides)
     }
 
     async fn ask_health(&self, service: Service) -> Result<()> {

@@ -12,12 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use sqlx::Connection as _;
-use tokio::sync::Mutex;
 
 use crate::{
     checkout,
     database::{Database, Passwords},
-    process::{Launch, Process, Signal, User},
+    process::{Launch, Signal, User},
+    runner::Runner,
     secret::{self, Secrets},
     tools::PostgresPrograms,
 };
@@ -62,8 +62,7 @@ pub struct Options {
 /// A running Postgres; dropping it kills it.
 #[derive(Debug)]
 pub struct Postgres {
-    launch: Launch,
-    process: Mutex<Option<Process>>,
+    runner: Runner,
     admin_url: String,
     database: Database,
 }
@@ -89,11 +88,11 @@ impl Postgres {
         init_if_empty(&options, user.as_ref(), &admin_password).await?;
 
         let admin_url = format!("postgres://{ADMIN}:{admin_password}@127.0.0.1:{}", options.port);
-        let launch = launch(&options, user);
-        let process = launch.start()?;
-        wait_until_ready(&process, &admin_url).await?;
+        let runner = Runner::new(launch(&options, user));
+        runner.start().await?;
+        wait_until_ready(&runner, &admin_url).await?;
         let database = Database::prepare(&admin_url, passwords).await?;
-        Ok(Self { launch, process: Mutex::new(Some(process)), admin_url, database })
+        Ok(Self { runner, admin_url, database })
     }
 
     /// The database inside.
@@ -108,36 +107,33 @@ impl Postgres {
 
     /// Its process number while it runs.
     pub async fn pid(&self) -> Option<u32> {
-        self.process.lock().await.as_ref().map(Process::pid)
+        self.runner.pid().await
     }
 
     /// An error when it has ended by itself.
     pub async fn ensure_running(&self) -> Result<()> {
-        self.process.lock().await.as_ref().map_or(Ok(()), Process::ensure_running)
+        self.runner.ensure_running().await
     }
 
     /// Stops it: open transactions roll back, everything committed is on disk.
     pub async fn stop(&self) {
-        if let Some(process) = self.process.lock().await.take() {
-            process.stop(Signal::INT, STOP_TIMEOUT).await;
-        }
+        self.runner.stop(Signal::INT, STOP_TIMEOUT).await;
     }
 
     /// Kills it at once; its children notice and follow.
     pub async fn kill9(&self) {
-        // Dropping a process kills it.
-        self.process.lock().await.take();
+        self.runner.kill9().await;
     }
 
     /// Starts it again where its data is, and waits until it answers.
     pub async fn start_again(&self) -> Result<()> {
-        let mut slot = self.process.lock().await;
-        if slot.is_none() {
-            let process = self.launch.start()?;
-            wait_until_ready(&process, &self.admin_url).await?;
-            *slot = Some(process);
-        }
-        Ok(())
+        self.runner.start().await?;
+        wait_until_ready(&self.runner, &self.admin_url).await
+    }
+
+    /// Starts it again if it has ended by itself; true when it had.
+    pub async fn revive(&self) -> Result<bool> {
+        self.runner.revive().await
     }
 
     /// Stops it and starts it again.
@@ -221,10 +217,8 @@ fn launch(options: &Options, user: Option<User>) -> Launch {
         "timezone=UTC".to_owned(),
     ];
     if matches!(options.kind, Kind::Throwaway) {
-        settings.extend(
-            ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"]
-                .map(str::to_owned),
-        );
+        // A commit still survives kill -9 of Postgres, which tests do; only not a power cut.
+        settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
     }
     let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
     Launch::new("postgres", options.programs.path("postgres"), &options.log)
@@ -237,15 +231,15 @@ fn launch(options: &Options, user: Option<User>) -> Launch {
         .death_signal("QUIT")
 }
 
-async fn wait_until_ready(process: &Process, admin_url: &str) -> Result<()> {
+async fn wait_until_ready(runner: &Runner, admin_url: &str) -> Result<()> {
     let started = Instant::now();
     let url = format!("{admin_url}/postgres");
     loop {
-        process.ensure_running()?;
+        runner.ensure_running().await?;
         match sqlx::PgConnection::connect(&url).await {
             Ok(connection) => return Ok(connection.close().await?),
             Err(error) if started.elapsed() > START_TIMEOUT || !is_starting(&error) => {
-                bail!("postgres does not let us in: {error}{}", process.log_tail());
+                bail!("postgres does not let us in: {error}{}", runner.log_tail());
             }
             Err(_) => tokio::time::sleep(START_POLL).await,
         }

@@ -103,6 +103,12 @@ impl Launch {
         self
     }
 
+    /// Sets or takes back one variable.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.extend(value.map(|value| (name.into(), value.into())));
+    }
+
     /// The folder it starts in; `/` unless set.
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = folder.to_owned();
@@ -159,13 +165,18 @@ impl Launch {
         })
     }
 
+    /// The end of its log, for an error message.
+    pub fn log_tail(&self) -> String {
+        log_tail(&self.log)
+    }
+
     /// Starts it and waits for its end; anything but success is an error that quotes its log.
     pub async fn run(&self, deadline: Duration) -> Result<()> {
         let process = self.start()?;
         match process.ended_within(deadline).await {
             Some(status) if status.success() => Ok(()),
-            Some(status) => bail!("{} failed ({status}){}", self.name, process.log_tail()),
-            None => bail!("{} takes longer than {deadline:?}{}", self.name, process.log_tail()),
+            Some(status) => bail!("{} failed ({status}){}", self.name, self.log_tail()),
+            None => bail!("{} takes longer than {deadline:?}{}", self.name, self.log_tail()),
         }
     }
 }
@@ -239,17 +250,8 @@ impl Process {
     pub fn ensure_running(&self) -> Result<()> {
         match self.ended() {
             None => Ok(()),
-            Some(status) => Err(anyhow!("{} ended ({status}){}", self.name, self.log_tail())),
+            Some(status) => Err(anyhow!("{} ended ({status}){}", self.name, log_tail(&self.log))),
         }
-    }
-
-    /// The last lines of its log, for an error message.
-    pub fn log_tail(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n  ");
-        format!("; the end of {}:\n  {tail}", self.log.display())
     }
 }
 
@@ -278,6 +280,14 @@ pub fn remove_after_us(folder: &Path) -> Result<()> {
     // Forgotten on purpose: the pipe closes with the process, not before.
     std::mem::forget(child);
     Ok(())
+}
+
+fn log_tail(path: &Path) -> String {
+    let log = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n  ");
+    format!("; the end of {}:\n  {tail}", path.display())
 }
 
 /// Starts a command from the one thread whose end is the end of this process.

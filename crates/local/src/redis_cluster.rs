@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::sync::Mutex;
 
 use crate::{
     port,
-    process::{Launch, Process, Signal},
+    process::{Launch, Signal},
     redis_cluster::node::Connection,
+    runner::Runner,
     tools::RedisPrograms,
 };
 
@@ -62,8 +62,7 @@ pub struct RedisCluster {
 #[derive(Debug)]
 struct Node {
     port: u16,
-    launch: Launch,
-    process: Mutex<Option<Process>>,
+    runner: Runner,
 }
 
 impl RedisCluster {
@@ -105,7 +104,7 @@ impl RedisCluster {
     pub async fn pids(&self) -> Vec<u32> {
         let mut pids = Vec::new();
         for node in &self.nodes {
-            pids.extend(node.process.lock().await.as_ref().map(Process::pid));
+            pids.extend(node.runner.pid().await);
         }
         pids
     }
@@ -113,7 +112,7 @@ impl RedisCluster {
     /// An error when a node has ended by itself.
     pub async fn ensure_running(&self) -> Result<()> {
         for node in &self.nodes {
-            node.process.lock().await.as_ref().map_or(Ok(()), Process::ensure_running)?;
+            node.runner.ensure_running().await?;
         }
         Ok(())
     }
@@ -149,24 +148,29 @@ impl RedisCluster {
 
     /// Kills a node at once.
     pub async fn kill9(&self, place: usize) {
-        // Dropping a process kills it.
-        self.nodes[place].process.lock().await.take();
+        self.nodes[place].runner.kill9().await;
     }
 
     /// Starts a killed node again with its data.
     pub async fn start_again(&self, place: usize) -> Result<()> {
-        let node = &self.nodes[place];
-        let mut slot = node.process.lock().await;
-        if slot.is_none() {
-            *slot = Some(node.launch.start()?);
+        self.nodes[place].runner.start().await
+    }
+
+    /// Starts the nodes again that have ended by themselves; says which.
+    pub async fn revive(&self) -> Result<Vec<String>> {
+        let mut revived = Vec::new();
+        for node in &self.nodes {
+            if node.runner.revive().await? {
+                revived.push(node.name());
+            }
         }
-        Ok(())
+        Ok(revived)
     }
 
     /// Empties every node that takes writes.
     pub async fn flush_all(&self) -> Result<()> {
         for node in &self.nodes {
-            if node.process.lock().await.is_none() {
+            if node.runner.pid().await.is_none() {
                 continue;
             }
             let mut connection = Connection::open(node.port).await?;
@@ -179,16 +183,8 @@ impl RedisCluster {
 
     /// Stops every node; what it was told is in its append-only file.
     pub async fn stop(&self) {
-        for node in &self.nodes {
-            if let Some(process) = node.process.lock().await.as_ref() {
-                process.signal(Signal::TERM);
-            }
-        }
-        for node in &self.nodes {
-            if let Some(process) = node.process.lock().await.take() {
-                process.stop(Signal::TERM, STOP_TIMEOUT).await;
-            }
-        }
+        let stops = self.nodes.iter().map(|node| node.runner.stop(Signal::TERM, STOP_TIMEOUT));
+        futures::future::join_all(stops).await;
     }
 
     async fn start_on(options: &Options, ports: &[u16]) -> Result<Self> {
@@ -217,9 +213,9 @@ impl RedisCluster {
     async fn start_nodes(options: &Options, ports: &[u16]) -> Result<Self> {
         let mut nodes = Vec::new();
         for port in ports {
-            let launch = launch(options, *port)?;
-            let process = Mutex::new(Some(launch.start()?));
-            nodes.push(Node { port: *port, launch, process });
+            let runner = Runner::new(launch(options, *port)?);
+            runner.start().await?;
+            nodes.push(Node { port: *port, runner });
         }
         Ok(Self { nodes })
     }
@@ -274,7 +270,7 @@ impl RedisCluster {
     }
 
     async fn ensure_ready(&self, node: &Node) -> Result<()> {
-        if node.process.lock().await.is_none() {
+        if node.runner.pid().await.is_none() {
             return Ok(());
         }
         let mut connection = Connection::open(node.port).await?;
@@ -291,6 +287,12 @@ impl RedisCluster {
             bail!("the replica at port {} is not linked", node.port);
         }
         Ok(())
+    }
+}
+
+impl Node {
+    fn name(&self) -> String {
+        format!("redis-{}", self.port)
     }
 }
 

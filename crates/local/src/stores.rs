@@ -133,15 +133,18 @@ impl Stores {
         self.database.url(role)
     }
 
-    /// An error when a private store has ended by itself.
-    pub async fn ensure_running(&self) -> Result<()> {
-        if let Some(redis) = &self.redis {
-            redis.ensure_running().await?;
-        }
+    /// Starts the private ones again that have ended by themselves; says which.
+    pub async fn revive(&self) -> Result<Vec<String>> {
+        let mut revived = match &self.redis {
+            Some(redis) => redis.revive().await?,
+            None => Vec::new(),
+        };
         if let Some(postgres) = &self.postgres {
-            postgres.ensure_running().await?;
+            if postgres.revive().await? {
+                revived.push("postgres".to_owned());
+            }
         }
-        Ok(())
+        Ok(revived)
     }
 
     /// Stops the private ones in good order.
