@@ -1,0 +1,176 @@
+//! The main job, seen: very many buyers go for a few units at once, some walk away, some are
+//! declined, what they leave is sold to others, and then the books are checked against what every
+//! buyer was told.
+
+mod buyer;
+mod crowd;
+mod progress;
+mod sale;
+mod stampede;
+mod tally;
+mod watch;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use firstcome_proto::order_v1::OrderState;
+use rand::seq::SliceRandom as _;
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+pub use crowd::UserProgram;
+pub use tally::Latency;
+
+use crate::{
+    receipts::{Call, Ledger, Receipts},
+    report::RushReport,
+    verify::{self, VerifySources},
+};
+use progress::Progress;
+use sale::Sale;
+use stampede::{Person, Stampede};
+
+/// Between the drop's scheduling and its opening: everybody is at the door by then.
+const OPENS_IN: Duration = Duration::from_secs(2);
+
+/// What to run. The defaults are the main job.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RushArgs {
+    /// People who want a pair
+    #[arg(long, default_value_t = 20_000)]
+    pub buyers: u32,
+    /// Pairs
+    #[arg(long, default_value_t = 500)]
+    pub stock: u32,
+    /// How long a pair is held for its payment
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub hold: Duration,
+    /// Pairs one buyer may hold or own
+    #[arg(long, default_value_t = 1)]
+    pub limit: u32,
+    /// Buyers who sign up through the edge; the others are made in bulk
+    #[arg(long, default_value_t = 20)]
+    pub sign_ups: u32,
+    /// HTTP/2 connections that all buyers share
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// PlaceOrder calls in flight at most
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    pub in_flight: u32,
+    /// The sale ends by then, sold out or not
+    #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
+    pub deadline: Duration,
+    /// How long `verify` waits for the books to come to rest
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The mesh that is stormed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// As in `http://127.0.0.1:8080`.
+    pub edge_url: String,
+    /// An access token whose role is admin.
+    pub admin_token: String,
+    /// Makes buyers in bulk.
+    pub user_program: UserProgram,
+    /// Where the mails lie.
+    pub mail_folder: PathBuf,
+    /// Where the receipts go; made when there is none.
+    pub receipts_folder: PathBuf,
+    /// The books.
+    pub sources: VerifySources,
+}
+
+/// Runs the whole of it. The error is for a rush that could not be run; one that broke a promise
+/// is a report that says so.
+pub async fn rush(target: &Target, args: &RushArgs) -> Result<RushReport> {
+    let run = format!("{:08x}", rand::random::<u32>());
+    let progress = Progress::start(args, &run);
+    let channels: Vec<Channel> = (0..args.connections)
+        .map(|_| firstcome_mesh::upstream::channel(&target.edge_url))
+        .collect::<Result<_, _>>()
+        .context("read the edge's address")?;
+    let first = channels.first().context("at least one connection")?.clone();
+    let admin: MetadataValue<Ascii> = format!("Bearer {}", target.admin_token).parse()?;
+
+    progress.says("make a product");
+    let sale = Sale::create(first.clone(), &admin, &run, args.stock).await?;
+    progress.says("gather the buyers");
+    let people = gather(target, args, &run, &first).await?;
+
+    let path = target.receipts_folder.join(format!("{run}.jsonl"));
+    let ledger = Ledger::create(&path)?;
+    progress.says("schedule the drop");
+    let opening = sale.open_in(first, &admin, OPENS_IN, args.limit, args.hold).await?;
+
+    let in_flight = usize::try_from(args.in_flight).unwrap_or(usize::MAX);
+    let stampede = Arc::new(Stampede::new(channels, in_flight, sale, &run));
+    progress.watch(&stampede);
+    stampede.run(people, ledger.entry(), opening, opening + args.deadline).await;
+    let duration = opening.elapsed();
+    let receipts = ledger.close()?;
+
+    progress.says("check the books");
+    let verified = verify::verify(&target.sources, Some(&receipts), args.settle).await?;
+    progress.finish();
+
+    let tally = &stampede.tally;
+    let sold = verified.sold(sale.product);
+    Ok(RushReport {
+        run,
+        buyers: args.buyers,
+        stock: args.stock,
+        sold: sold.settled,
+        oversold: (sold.settled + sold.held - i64::from(args.stock)).max(0),
+        refused: tally.refused(),
+        refusals: tally.refusals(),
+        abandoned: tally.abandoned(),
+        declined: tally.declined(),
+        resold: resold(&receipts, args.stock),
+        duration_s: duration.as_secs_f64(),
+        place_order_ms: tally.place_order_ms(),
+        receipts: path,
+        verified,
+    })
+}
+
+/// Everybody, in an order that has nothing to do with how they were made.
+async fn gather(
+    target: &Target,
+    args: &RushArgs,
+    run: &str,
+    channel: &Channel,
+) -> Result<Vec<Person>> {
+    let sign_ups = usize::try_from(args.sign_ups.min(args.buyers))?;
+    let seeds = usize::try_from(args.buyers)? - sign_ups;
+    // The real ones first: the tokens made in bulk should be young at the opening.
+    let signed_up = crowd::sign_up(channel, &target.mail_folder, run, sign_ups, seeds).await?;
+    let file = target.receipts_folder.join(format!("{run}.tokens"));
+    std::fs::create_dir_all(&target.receipts_folder)
+        .with_context(|| format!("create {}", target.receipts_folder.display()))?;
+    let mut people = crowd::seed(&target.user_program, seeds, &file).await?;
+    people.extend(signed_up);
+    people.shuffle(&mut rand::rng());
+    Ok(people)
+}
+
+/// Units that were sold after they had come back: those whose admission came after the last unit
+/// had been given out once.
+fn resold(receipts: &Receipts, stock: u32) -> u64 {
+    let sold_again: std::collections::HashSet<_> = receipts
+        .orders()
+        .filter(|(receipt, order)| {
+            receipt.call == Call::Pay
+                && order.state == OrderState::Preparing
+                && order.sequence > i64::from(stock)
+        })
+        .map(|(_, order)| order.order)
+        .collect();
+    sold_again.len().try_into().unwrap_or(u64::MAX)
+}

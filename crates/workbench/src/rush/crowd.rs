@@ -1,0 +1,214 @@
+//! Who comes: buyers made in bulk, and a few who really sign up through the edge, code from the
+//! mail and all. Each has a client address of its own.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use firstcome_proto::{
+    UserId,
+    user_v1::{
+        LogInRequest, SignUpRequest, VerifyEmailRequest,
+        account_service_client::AccountServiceClient,
+    },
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+use tokio::{process::Command, time::Instant};
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use super::stampede::{Person, tap_of};
+
+/// Sign-ups under way at once: each costs two password hashes, which the shop bounds.
+const SIGN_UPS_IN_FLIGHT: usize = 4;
+/// A password hash takes a second in a debug build, and there are queues.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A mail that is not there by then will not come.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAIL_POLL: Duration = Duration::from_millis(50);
+const PASSWORD: &str = "first-come-1st";
+
+/// A way to run `firstcome-user` against the mesh's database and keys.
+#[derive(Clone, Debug)]
+pub struct UserProgram {
+    /// The binary.
+    pub path: PathBuf,
+    /// What it needs in its environment: the same as the running service.
+    pub environment: Vec<(String, String)>,
+}
+
+impl UserProgram {
+    /// Runs it to its end; its own words become the error's.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(&self.path)
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("run {}", self.path.display()))?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("{} {}: {}", self.path.display(), arguments.join(" "), words.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// One line of what `seed` writes.
+#[derive(Deserialize)]
+struct Seeded {
+    user_id: String,
+    access_token: String,
+}
+
+/// Makes so many verified users in bulk, with tokens that are signed now.
+pub async fn seed(program: &UserProgram, count: usize, file: &Path) -> Result<Vec<Person>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let path = file.to_str().context("a path that is text")?;
+    program.run(&["seed", "--users", &count.to_string(), "--output", path]).await?;
+    let lines = tokio::fs::read_to_string(file).await.context("read the seeded users")?;
+    // Tokens are as good as passwords.
+    tokio::fs::remove_file(file).await.context("remove the seeded tokens")?;
+    let people: Vec<_> = lines
+        .lines()
+        .enumerate()
+        .map(|(number, line)| {
+            let seeded: Seeded = serde_json::from_str(line)?;
+            person(number, seeded.user_id.parse()?, &seeded.access_token)
+        })
+        .collect::<Result<_>>()
+        .context("read the seeded users")?;
+    if people.len() != count {
+        bail!("asked for {count} users, was given {}", people.len());
+    }
+    Ok(people)
+}
+
+/// Signs so many people up through the edge; they are numbered from `first`.
+pub async fn sign_up(
+    channel: &Channel,
+    mail_folder: &Path,
+    run: &str,
+    count: usize,
+    first: usize,
+) -> Result<Vec<Person>> {
+    let sign_ups = (first..first + count).map(|number| {
+        let channel = channel.clone();
+        async move {
+            sign_up_one(channel, mail_folder, run, number)
+                .await
+                .with_context(|| format!("sign-up {number}"))
+        }
+    });
+    stream::iter(sign_ups).buffer_unordered(SIGN_UPS_IN_FLIGHT).try_collect().await
+}
+
+async fn sign_up_one(
+    channel: Channel,
+    mail_folder: &Path,
+    run: &str,
+    number: usize,
+) -> Result<Person> {
+    let mut client = AccountServiceClient::new(channel);
+    let email = format!("rush-{run}-{number}@example.com");
+    let message = SignUpRequest {
+        name: format!("Rush Buyer {number}"),
+        email: email.clone(),
+        password: PASSWORD.into(),
+        phone: "+821012345678".into(),
+    };
+    client.sign_up(from(number, message)?).await.context("sign up")?;
+    let code = mailed_code(mail_folder, &email).await?;
+    let message = VerifyEmailRequest { email: email.clone(), code };
+    client.verify_email(from(number, message)?).await.context("verify the email")?;
+    let message = LogInRequest {
+        email,
+        password: PASSWORD.into(),
+        idempotency_key: format!("rush-{run}-{number}"),
+    };
+    let answer = client.log_in(from(number, message)?).await.context("log in")?.into_inner();
+    let tokens = answer.tokens.context("an answer without tokens")?;
+    person(number, answer.user_id.parse()?, &tokens.access_token)
+}
+
+/// Waits for the mail to this address and reads the code in it.
+async fn mailed_code(folder: &Path, email: &str) -> Result<String> {
+    let give_up = Instant::now() + MAIL_TIMEOUT;
+    loop {
+        let mut files = tokio::fs::read_dir(folder)
+            .await
+            .with_context(|| format!("read {}", folder.display()))?;
+        while let Some(file) = files.next_entry().await? {
+            // A mail that is being written, or removed by its owner, is looked at next time.
+            let Ok(mail) = tokio::fs::read_to_string(file.path()).await else { continue };
+            if mail.contains(email) {
+                if let Some(code) = code_in(&mail) {
+                    return Ok(code.to_owned());
+                }
+            }
+        }
+        if Instant::now() >= give_up {
+            bail!("no mail to {email} in {}", folder.display());
+        }
+        tokio::time::sleep(MAIL_POLL).await;
+    }
+}
+
+/// The one word of six digits in the mail's body.
+fn code_in(mail: &str) -> Option<&str> {
+    let body = mail.split_once("\r\n\r\n").or_else(|| mail.split_once("\n\n"));
+    body.map_or(mail, |(_, body)| body)
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .find(|word| word.len() == 6 && word.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn person(number: usize, user: UserId, token: &str) -> Result<Person> {
+    let authorization = format!("Bearer {token}").parse().context("a token of visible text")?;
+    Ok(Person { user, authorization, address: address_of(number)?, tap: tap_of(number) })
+}
+
+fn from<T>(number: usize, message: T) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-forwarded-for", address_of(number)?);
+    request.set_timeout(CALL_TIMEOUT);
+    Ok(request)
+}
+
+/// A client address for each, out of 10.0.0.0/8.
+fn address_of(number: usize) -> Result<MetadataValue<Ascii>> {
+    let number = u32::try_from(number).ok().filter(|&number| number < 1 << 24);
+    let number = number.context("at most 16 million buyers")?;
+    Ok(Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number).to_string().parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_found_in_the_mail_and_nothing_else_is() {
+        let mail = "To: rush-1@example.com\r\nDate: 123456\r\n\r\nYour code: 042917.\r\n";
+        assert_eq!(code_in(mail), Some("042917"));
+        assert_eq!(code_in("subject\n\nfor 1234567 or a12345\n"), None);
+        assert_eq!(code_in("code 111111"), Some("111111"));
+    }
+
+    #[test]
+    fn everybody_has_an_address() {
+        assert_eq!(address_of(0).unwrap(), "10.0.0.0");
+        assert_eq!(address_of(200_000).unwrap(), "10.3.13.64");
+        assert!(address_of(1 << 24).is_err());
+    }
+}

@@ -1,0 +1,386 @@
+//! Everybody at once: runs each buyer's state machine against the edge, over a limited number of
+//! connections, and writes down every answer.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use firstcome_proto::{
+    OrderId, Refusal, UserId,
+    order_v1::{
+        Address, NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest,
+        order_service_client::OrderServiceClient, pay_order_request::Destination,
+    },
+    timestamp,
+};
+use time::OffsetDateTime;
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use super::{
+    buyer::{Action, Buyer, Ending, Event, Tap, of_two},
+    sale::Sale,
+    tally::Tally,
+    watch::Watch,
+};
+use crate::receipts::{Acknowledged, Answer, Call, LedgerEntry, Receipt};
+
+/// Longest wait for one answer; then the buyer asks again with the same key.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A payment is five steps over four services.
+const PAYMENT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Payments in flight: their own places, so that nobody who holds a unit waits behind losers.
+const PAYMENTS_IN_FLIGHT: usize = 128;
+/// Whoever hangs up does so this soon after calling, at the latest.
+const HANG_UP_WITHIN: Duration = Duration::from_millis(10);
+/// Whoever saw a unit on sale hesitates at most this long.
+const HESITATION: Duration = Duration::from_millis(50);
+
+const CARD_APPROVED: &str = "pm_card_approve";
+const CARD_DECLINED: &str = "pm_card_decline";
+
+/// Somebody who wants a pair.
+#[derive(Clone)]
+pub struct Person {
+    /// Who.
+    pub user: UserId,
+    /// The access token as a header.
+    pub authorization: MetadataValue<Ascii>,
+    /// The own client address, so that rate limits can stay on.
+    pub address: MetadataValue<Ascii>,
+    /// How the button is pressed first.
+    pub tap: Tap,
+}
+
+/// What all buyers share.
+pub struct Stampede {
+    channels: Vec<Channel>,
+    channel_next: AtomicUsize,
+    places: Semaphore,
+    payments: Semaphore,
+    sale: Sale,
+    clock: Clock,
+    /// By purchase; every buyer uses the same texts, since keys belong to their users.
+    keys: Vec<Arc<str>>,
+    /// Counters, for whoever looks on.
+    pub tally: Tally,
+    /// Where the losers wait.
+    pub watch: Watch,
+}
+
+impl Stampede {
+    /// A stampede for one sale, with at most so many PlaceOrder calls in flight.
+    pub fn new(channels: Vec<Channel>, in_flight: usize, sale: Sale, run: &str) -> Self {
+        assert!(!channels.is_empty(), "buyers need a connection");
+        Self {
+            channels,
+            channel_next: AtomicUsize::new(0),
+            places: Semaphore::new(in_flight),
+            payments: Semaphore::new(PAYMENTS_IN_FLIGHT),
+            sale,
+            clock: Clock::start(),
+            // More purchases than tries cannot be.
+            keys: (0..=64).map(|purchase| format!("rush-{run}-{purchase}").into()).collect(),
+            tally: Tally::default(),
+            watch: Watch::default(),
+        }
+    }
+
+    /// Lets everybody in at the opening; ends when everybody is home, at the deadline at last.
+    pub async fn run(
+        self: &Arc<Self>,
+        people: Vec<Person>,
+        ledger: LedgerEntry,
+        opening: Instant,
+        deadline: Instant,
+    ) {
+        let looking = tokio::spawn({
+            let (stampede, channel) = (Arc::clone(self), self.channel());
+            async move { stampede.watch.run(channel, stampede.sale.product).await }
+        });
+        let mut homes = JoinSet::new();
+        for person in people {
+            let visit = Visit { stampede: Arc::clone(self), person, ledger: ledger.clone() };
+            homes.spawn(visit.run(opening, deadline));
+        }
+        drop(ledger);
+        while homes.join_next().await.is_some() {}
+        looking.abort();
+    }
+
+    fn channel(&self) -> Channel {
+        let next = self.channel_next.fetch_add(1, Ordering::Relaxed);
+        self.channels[next % self.channels.len()].clone()
+    }
+
+    fn key(&self, purchase: u16) -> &Arc<str> {
+        &self.keys[usize::from(purchase).min(self.keys.len() - 1)]
+    }
+}
+
+/// One buyer's time in the shop.
+struct Visit {
+    stampede: Arc<Stampede>,
+    person: Person,
+    ledger: LedgerEntry,
+}
+
+impl Visit {
+    async fn run(self, opening: Instant, deadline: Instant) {
+        sleep_until(opening).await;
+        let mut buyer = Buyer::new(self.person.tap);
+        let home = timeout_at(deadline, self.live(&mut buyer)).await;
+        let ending = home.unwrap_or_else(|_| buyer.called_home());
+        self.stampede.tally.count_ending(ending);
+    }
+
+    async fn live(&self, buyer: &mut Buyer) -> Ending {
+        let mut action = buyer.after(Event::Opened);
+        let mut purchase_now = 1;
+        loop {
+            // Boxed, so that a buyer who merely waits costs little memory.
+            let event: Pin<Box<dyn Future<Output = Event> + Send + '_>> = match action {
+                Action::End(ending) => return ending,
+                Action::Rest(span) => Box::pin(rest(span)),
+                Action::Watch => Box::pin(self.look_on()),
+                Action::Pay { order, declined } => {
+                    Box::pin(self.pay(order, purchase_now, declined))
+                }
+                Action::Place { purchase, tap } => {
+                    purchase_now = purchase;
+                    match tap {
+                        Tap::Once => Box::pin(self.place(purchase)),
+                        Tap::Twice => Box::pin(self.place_twice(purchase)),
+                        Tap::AndHangUp => Box::pin(self.place_and_hang_up(purchase)),
+                    }
+                }
+            };
+            let event = event.await;
+            action = buyer.after(event);
+            let admitted = matches!(event, Event::Placed { .. })
+                && matches!(action, Action::Pay { .. } | Action::End(_));
+            if admitted {
+                self.stampede.tally.count_admission();
+            }
+        }
+    }
+
+    async fn look_on(&self) -> Event {
+        let event = self.stampede.watch.wait().await;
+        if event == Event::Freed {
+            sleep(rand::random_range(Duration::ZERO..HESITATION)).await;
+        }
+        event
+    }
+
+    async fn place_twice(&self, purchase: u16) -> Event {
+        let (one, other) = tokio::join!(self.place(purchase), self.place(purchase));
+        of_two(one, other)
+    }
+
+    async fn place_and_hang_up(&self, purchase: u16) -> Event {
+        let patience = rand::random_range(Duration::ZERO..HANG_UP_WITHIN);
+        // The place in the queue is waited for first: only a call that was sent is dropped.
+        let _place = self.place_in_flight().await;
+        let asked_ms = self.stampede.clock.now_ms();
+        tokio::select! {
+            event = self.send_place(purchase) => event,
+            () = sleep(patience) => {
+                let key = self.stampede.key(purchase);
+                self.write_down(Call::Place, key, asked_ms, Answer::Unheard);
+                Event::HungUp
+            }
+        }
+    }
+
+    async fn place(&self, purchase: u16) -> Event {
+        let _place = self.place_in_flight().await;
+        self.send_place(purchase).await
+    }
+
+    async fn place_in_flight(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.stampede.places.acquire().await.expect("places are never closed")
+    }
+
+    async fn send_place(&self, purchase: u16) -> Event {
+        let key = self.stampede.key(purchase);
+        let sale = self.stampede.sale;
+        let line = NewOrderLine {
+            product_id: sale.product.to_string(),
+            sku_id: sale.sku.to_string(),
+            quantity: 1,
+        };
+        let message = PlaceOrderRequest { idempotency_key: key.to_string(), lines: vec![line] };
+        let request = self.request(message, ANSWER_TIMEOUT);
+        let mut client = OrderServiceClient::new(self.stampede.channel());
+        let (asked_ms, asked) = (self.stampede.clock.now_ms(), Instant::now());
+        let answer = client.place_order(request).await;
+        self.stampede.tally.count_latency(asked.elapsed());
+        let answer = answer.map(|answer| answer.into_inner().order);
+        self.heard(Call::Place, key, asked_ms, answer, |order| Event::Placed {
+            order: order.order,
+            sequence: order.sequence,
+            state: order.state,
+        })
+    }
+
+    async fn pay(&self, order: OrderId, purchase: u16, declined: bool) -> Event {
+        let _place = self.stampede.payments.acquire().await.expect("payments are never closed");
+        let card = if declined { CARD_DECLINED } else { CARD_APPROVED };
+        let message = PayOrderRequest {
+            order_id: order.to_string(),
+            destination: Some(Destination::Address(somewhere())),
+            payment_method: card.to_owned(),
+        };
+        let request = self.request(message, PAYMENT_TIMEOUT);
+        let mut client = OrderServiceClient::new(self.stampede.channel());
+        let asked_ms = self.stampede.clock.now_ms();
+        let answer = client.pay_order(request).await.map(|answer| answer.into_inner().order);
+        let key = self.stampede.key(purchase);
+        self.heard(Call::Pay, key, asked_ms, answer, |order| Event::Paid(order.state))
+    }
+
+    /// Writes the answer down and tells what it means.
+    fn heard(
+        &self,
+        call: Call,
+        key: &Arc<str>,
+        asked_ms: i64,
+        answer: Result<Option<Order>, Status>,
+        event: impl FnOnce(&Acknowledged) -> Event,
+    ) -> Event {
+        let answer = match answer {
+            Ok(order) => order.as_ref().and_then(acknowledged).ok_or_else(Refusal::internal),
+            Err(status) => Err(Refusal::from_status(&status)),
+        };
+        let (answer, event) = match answer {
+            Ok(order) => (Answer::Order(order), event(&order)),
+            Err(refusal) => {
+                let reason = refusal.reason();
+                let retry_after = refusal.retry_after.and_then(|wait| wait.try_into().ok());
+                self.stampede.tally.count_refusal(reason);
+                (Answer::Refused(reason), Event::Refused { reason, retry_after })
+            }
+        };
+        self.write_down(call, key, asked_ms, answer);
+        event
+    }
+
+    fn write_down(&self, call: Call, key: &Arc<str>, asked_ms: i64, answer: Answer) {
+        let receipt = Receipt {
+            call,
+            user: self.person.user,
+            key: Arc::clone(key),
+            product: self.stampede.sale.product,
+            sku: self.stampede.sale.sku,
+            quantity: 1,
+            asked_ms,
+            answered_ms: self.stampede.clock.now_ms(),
+            answer,
+        };
+        // The writer ends early only on a full disk, which closing the ledger reports.
+        let _ = self.ledger.send(receipt);
+    }
+
+    fn request<T>(&self, message: T, timeout: Duration) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.person.authorization.clone());
+        metadata.insert("x-forwarded-for", self.person.address.clone());
+        request.set_timeout(timeout);
+        request
+    }
+}
+
+/// Rests about that long: half of it to one and a half.
+async fn rest(span: Duration) -> Event {
+    sleep(span.mul_f64(rand::random_range(0.5..1.5))).await;
+    Event::Rested
+}
+
+/// An answered order, when it is whole.
+fn acknowledged(order: &Order) -> Option<Acknowledged> {
+    let pay_by = order.pay_by.as_ref().and_then(timestamp::from_wire)?;
+    if order.state() == OrderState::Unspecified {
+        return None;
+    }
+    Some(Acknowledged {
+        order: order.order_id.parse().ok()?,
+        sequence: order.sequence,
+        state: order.state(),
+        total_minor: order.total.as_ref()?.amount_minor,
+        pay_by_ms: timestamp::unix_ms(pay_by),
+    })
+}
+
+fn somewhere() -> Address {
+    Address {
+        recipient: "Rush Buyer".into(),
+        phone: "+821012345678".into(),
+        line1: "1 Sejong-daero".into(),
+        line2: String::new(),
+        city: "Seoul".into(),
+        postal_code: "04524".into(),
+        country_code: "KR".into(),
+    }
+}
+
+/// The buyers' common clock: milliseconds since 1970, and never back, so that receipts can tell
+/// who came before whom.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: Instant,
+    start_ms: i64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let start_ms = timestamp::unix_ms(OffsetDateTime::now_utc());
+        Self { start: Instant::now(), start_ms }
+    }
+
+    fn now_ms(&self) -> i64 {
+        let elapsed = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.start_ms.saturating_add(elapsed)
+    }
+}
+
+/// How the buyer with this number presses the button: 5 % tap twice, 1 % hang up.
+pub fn tap_of(number: usize) -> Tap {
+    match number % 100 {
+        7 | 27 | 47 | 67 | 87 => Tap::Twice,
+        33 => Tap::AndHangUp,
+        _ => Tap::Once,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_in_a_hundred_tap_twice_and_one_hangs_up() {
+        let count = |tap| (0..1000).filter(|&number| tap_of(number) == tap).count();
+        assert_eq!([Tap::Once, Tap::Twice, Tap::AndHangUp].map(count), [940, 50, 10]);
+    }
+
+    #[test]
+    fn half_an_order_is_no_acknowledgement() {
+        let order = Order { state: OrderState::Preparing as i32, ..Order::default() };
+        assert_eq!(acknowledged(&order), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! Holds the shop's books against each other and against what the buyers were told: G1 to G6 from
+//! Postgres, Redis, the sandbox provider's own ledger and the receipts.
+//!
+//! It reads and never writes. Books that say nothing at all are a failure, not a success.
+
+mod books;
+mod gate;
+mod promises;
+mod store;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use firstcome_proto::ProductId;
+use firstcome_redis::RedisPool;
+use tokio::time::Instant;
+
+pub use promises::{Promise, Violation};
+
+use crate::receipts::Receipts;
+use books::Books;
+use store::Store;
+
+/// How often books that still move are looked at.
+const SETTLE_POLL: Duration = Duration::from_millis(200);
+
+/// Which receipts, and how long to wait.
+#[derive(Clone, Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// A file of receipts that a rush wrote
+    #[arg(long)]
+    pub receipts: Option<PathBuf>,
+    /// How long to wait for the books to come to rest
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl VerifyArgs {
+    /// The receipts to look at, if any were named.
+    pub fn receipts(&self) -> Result<Option<Receipts>> {
+        self.receipts.as_deref().map(Receipts::read).transpose()
+    }
+}
+
+/// Where the books are: each schema as its own role.
+#[derive(Clone)]
+pub struct VerifySources {
+    pub inventory_url: String,
+    pub order_url: String,
+    pub payment_url: String,
+    pub sandbox_url: String,
+    /// `redis-cluster://…` with every node.
+    pub redis_url: String,
+}
+
+impl std::fmt::Debug for VerifySources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The addresses carry passwords.
+        f.debug_struct("VerifySources").finish_non_exhaustive()
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// What was looked at.
+    pub examined: Examined,
+    /// Everything that breaks a promise.
+    pub violations: Vec<Violation>,
+    /// Why this is not a verification at all, if it is not one.
+    pub fault: Option<String>,
+    /// Units by product.
+    sold: Vec<(ProductId, Sold)>,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Examined {
+    pub products: usize,
+    pub gates: usize,
+    pub holds: usize,
+    pub orders: usize,
+    pub charges: usize,
+    pub receipts: usize,
+}
+
+/// A product's units in the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sold {
+    /// Held or being paid.
+    pub held: i64,
+    /// Sold.
+    pub settled: i64,
+}
+
+impl VerifyReport {
+    /// True when nothing that was examined breaks this promise.
+    pub fn is_kept(&self, promise: Promise) -> bool {
+        self.fault.is_none() && self.violations.iter().all(|found| found.promise != promise)
+    }
+
+    /// True when every promise is kept.
+    pub fn is_clean(&self) -> bool {
+        Promise::ALL.into_iter().all(|promise| self.is_kept(promise))
+    }
+
+    /// A product's units in the ledger.
+    pub fn sold(&self, product: ProductId) -> Sold {
+        let found = self.sold.iter().find(|(other, _)| *other == product);
+        found.map(|(_, sold)| *sold).unwrap_or_default()
+    }
+}
+
+/// Waits until the books are at rest, at most for `settle`, and checks them. What has not come to
+/// rest by then is a violation itself.
+pub async fn verify(
+    sources: &VerifySources,
+    receipts: Option<&Receipts>,
+    settle: Duration,
+) -> Result<VerifyReport> {
+    let store = Store::connect(sources).await?;
+    let redis = RedisPool::connect(&sources.redis_url).await.context("reach Redis")?;
+    let read = read_at_rest(&store, &redis, receipts, settle).await;
+    redis.close().await;
+    Ok(check(&read?))
+}
+
+/// Reads books between two looks that show the same, when there is time for it.
+async fn read_at_rest(
+    store: &Store,
+    redis: &RedisPool,
+    receipts: Option<&Receipts>,
+    settle: Duration,
+) -> Result<Books> {
+    let give_up = Instant::now() + settle;
+    loop {
+        let before = store.pulse().await?;
+        let is_late = Instant::now() >= give_up;
+        if before.unfinished == 0 || is_late {
+            let mut books = store.read().await?;
+            for product in &books.products {
+                let Some(gate) = gate::read(redis, product.product).await? else { continue };
+                // A gate of another epoch is never asked; the ledger is about to replace it.
+                let of_product = |stock: &&books::Stock| stock.product == product.product;
+                if books.stock.iter().filter(of_product).all(|stock| stock.epoch == gate.epoch) {
+                    books.gates.insert(product.product, gate);
+                }
+            }
+            let is_confirmed = books.gates.values().all(|gate| gate.unconfirmed == 0);
+            if is_late || is_confirmed && store.pulse().await? == before {
+                books.receipts = receipts.cloned();
+                return Ok(books);
+            }
+        }
+        tokio::time::sleep(SETTLE_POLL).await;
+    }
+}
+
+fn check(books: &Books) -> VerifyReport {
+    let receipts = books.receipts.as_ref().map(|receipts| receipts.all.len());
+    let examined = Examined {
+        products: books.products.len(),
+        gates: books.gates.len(),
+        holds: books.holds.len(),
+        orders: books.orders.len(),
+        charges: books.charges.len(),
+        receipts: receipts.unwrap_or(0),
+    };
+    let nothing = [
+        ("products", examined.products == 0),
+        ("holds", examined.holds == 0),
+        ("orders", examined.orders == 0),
+        ("receipts", receipts == Some(0)),
+    ];
+    let nothing: Vec<_> =
+        nothing.into_iter().filter(|(_, is_empty)| *is_empty).map(|(name, _)| name).collect();
+    let fault = (!nothing.is_empty())
+        .then(|| format!("nothing was examined: there are no {}", nothing.join(", no ")));
+
+    let mut sold: std::collections::BTreeMap<ProductId, Sold> = Default::default();
+    for stock in &books.stock {
+        let sold = sold.entry(stock.product).or_default();
+        sold.held += i64::from(stock.held);
+        sold.settled += i64::from(stock.settled);
+    }
+    let violations = Promise::ALL.into_iter().flat_map(|promise| promise.check(books)).collect();
+    VerifyReport { examined, violations, fault, sold: sold.into_iter().collect() }
+}

@@ -1,0 +1,165 @@
+//! What the shop's books say, read once and then only looked at.
+
+use std::collections::{BTreeMap, HashMap};
+
+use firstcome_proto::{
+    BuyerId, OrderId, PaymentId, ProductId, ReservationId, SkuId, UserId, inventory_v1::HoldState,
+    order_v1::OrderState,
+};
+
+use crate::receipts::Receipts;
+
+/// Inventory's, order's and payment's tables, the sandbox provider's ledger, the gates in Redis,
+/// and the buyers' receipts when there are any.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pub products: Vec<Product>,
+    pub stock: Vec<Stock>,
+    pub holds: Vec<Hold>,
+    /// Ended holds that the gate has not been told of.
+    pub gate_outbox: Vec<(ProductId, ReservationId)>,
+    pub orders: Vec<Order>,
+    pub payments: Vec<Payment>,
+    pub charges: Vec<Charge>,
+    /// By product; absent where Redis has no open gate of the ledger's epoch.
+    pub gates: BTreeMap<ProductId, Gate>,
+    pub receipts: Option<Receipts>,
+}
+
+/// A product's drop.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub product: ProductId,
+    /// Units one buyer may hold or own; 0: no limit.
+    pub limit_per_buyer: i32,
+}
+
+/// A SKU's counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock {
+    pub product: ProductId,
+    pub sku: SkuId,
+    pub total: i32,
+    pub held: i32,
+    pub settled: i32,
+    pub epoch: i64,
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    pub product: ProductId,
+    pub reservation: ReservationId,
+    pub buyer: BuyerId,
+    pub sequence: i64,
+    pub state: HoldState,
+    pub lines: Vec<Line>,
+    pub expires_ms: i64,
+    /// How long past its expiry it was when it was read; negative before.
+    pub overdue_ms: i64,
+    /// The gate no longer keeps its record.
+    pub forgotten: bool,
+}
+
+/// Units of one SKU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    pub sku: SkuId,
+    pub quantity: i32,
+}
+
+/// A row of order's.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub order: OrderId,
+    pub user: UserId,
+    pub product: ProductId,
+    pub state: OrderState,
+    /// What is under way; `expire` while it waits for its payment.
+    pub step: Option<String>,
+    pub lines: Vec<Line>,
+    pub total_minor: i64,
+    pub currency: String,
+    pub sequence: i64,
+    pub pay_by_ms: i64,
+    /// How long past its pay-by time it was when it was read; negative before.
+    pub overdue_ms: i64,
+}
+
+/// A row of payment's.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    pub payment: PaymentId,
+    pub state: String,
+}
+
+/// A charge in the provider's ledger, with the money that moved.
+#[derive(Clone, Debug, Default)]
+pub struct Charge {
+    /// The merchant's idempotency key: the payment's id.
+    pub key: uuid::Uuid,
+    pub state: String,
+    pub captures: i64,
+    pub captured_minor: i64,
+    pub refunds: i64,
+    pub refunded_minor: i64,
+    /// Of the movements; empty when nothing moved.
+    pub currency: String,
+}
+
+/// A product's gate in Redis.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    pub epoch: i64,
+    /// The last sequence number it gave.
+    pub sequence: i64,
+    pub available: HashMap<SkuId, i64>,
+    pub taken: HashMap<ReservationId, Taken>,
+    pub buyers: HashMap<BuyerId, i64>,
+    /// Batches that Postgres has not confirmed.
+    pub unconfirmed: u64,
+}
+
+/// A gate's record of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub sequence: i64,
+    pub buyer: BuyerId,
+    pub lines: Vec<Line>,
+}
+
+impl Hold {
+    /// True while it holds or owns units.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, HoldState::Held | HoldState::Pinned | HoldState::Settled)
+    }
+
+    /// Units over all lines.
+    pub fn units(&self) -> i64 {
+        self.lines.iter().map(|line| i64::from(line.quantity)).sum()
+    }
+}
+
+impl Charge {
+    /// What the buyer has paid in the end.
+    pub fn net_minor(&self) -> i64 {
+        self.captured_minor - self.refunded_minor
+    }
+}
+
+impl Books {
+    /// The holds by id; a one-product order has its hold's id.
+    pub fn holds_by_id(&self) -> HashMap<ReservationId, &Hold> {
+        self.holds.iter().map(|hold| (hold.reservation, hold)).collect()
+    }
+
+    /// The orders by id.
+    pub fn orders_by_id(&self) -> HashMap<OrderId, &Order> {
+        self.orders.iter().map(|order| (order.order, order)).collect()
+    }
+
+    /// The provider's charges by the merchant's key.
+    pub fn charges_by_key(&self) -> HashMap<uuid::Uuid, &Charge> {
+        self.charges.iter().map(|charge| (charge.key, charge)).collect()
+    }
+}

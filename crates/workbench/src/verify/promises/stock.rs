@@ -1,0 +1,168 @@
+//! G1 and G3: units are never sold twice and never lost.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use firstcome_proto::{
+    BuyerId, ProductId, ReservationId, SkuId, inventory_v1::HoldState, order_v1::OrderState,
+};
+
+use super::Check;
+use crate::verify::books::{Books, Hold, Taken};
+
+/// An expired hold is on sale again by then.
+const OVERDUE_MAX_MS: i64 = 2_000;
+
+pub(super) const NO_OVERSELL: [Check; 3] = [
+    ("held + settled exceed the total", counters_exceed_the_total),
+    ("the counters are not the sums of the holds", counters_differ_from_holds),
+    ("more units are in paid orders than exist", paid_orders_exceed_the_total),
+];
+
+pub(super) const NO_LOST_STOCK: [Check; 8] = [
+    ("a product that was just sold has no gate", sold_product_has_no_gate),
+    ("total is not available + held + settled", units_are_missing),
+    ("the gate and the ledger know different holds", gate_differs_from_holds),
+    ("the gate counts a buyer's units wrongly", gate_miscounts_a_buyer),
+    ("an expired hold is not on sale again", hold_is_overdue),
+    ("an ended hold never reached the gate", outbox_is_not_empty),
+    ("an admission is neither committed nor undone", admission_is_unconfirmed),
+    ("an order waits for a hold that ended", order_waits_for_nothing),
+];
+
+fn counters_exceed_the_total(books: &Books) -> Vec<String> {
+    let exceeds = |stock: &&crate::verify::books::Stock| {
+        let committed = i64::from(stock.held) + i64::from(stock.settled);
+        stock.held < 0 || stock.settled < 0 || committed > i64::from(stock.total)
+    };
+    books.stock.iter().filter(exceeds).map(|stock| format!("{stock:?}")).collect()
+}
+
+fn counters_differ_from_holds(books: &Books) -> Vec<String> {
+    let mut sums: HashMap<(ProductId, SkuId), (i64, i64)> = HashMap::new();
+    for hold in books.holds.iter().filter(|hold| hold.is_live()) {
+        for line in &hold.lines {
+            let (held, settled) = sums.entry((hold.product, line.sku)).or_default();
+            let sum = if hold.state == HoldState::Settled { settled } else { held };
+            *sum += i64::from(line.quantity);
+        }
+    }
+    let mut rows = Vec::new();
+    for stock in &books.stock {
+        let (held, settled) = sums.remove(&(stock.product, stock.sku)).unwrap_or_default();
+        if (i64::from(stock.held), i64::from(stock.settled)) != (held, settled) {
+            rows.push(format!("{stock:?}, but the holds sum up to {held} held, {settled} settled"));
+        }
+    }
+    let strangers = sums
+        .keys()
+        .map(|(product, sku)| format!("holds of {product} name {sku}, which has no stock row"));
+    rows.extend(strangers);
+    rows
+}
+
+fn paid_orders_exceed_the_total(books: &Books) -> Vec<String> {
+    let mut paid: HashMap<SkuId, i64> = HashMap::new();
+    for order in books.orders.iter().filter(|order| order.state == OrderState::Preparing) {
+        for line in &order.lines {
+            *paid.entry(line.sku).or_default() += i64::from(line.quantity);
+        }
+    }
+    let row = |stock: &crate::verify::books::Stock| {
+        let units = paid.get(&stock.sku).copied().unwrap_or_default();
+        (units > i64::from(stock.total)).then(|| format!("{stock:?}, but {units} are paid for"))
+    };
+    books.stock.iter().filter_map(row).collect()
+}
+
+fn sold_product_has_no_gate(books: &Books) -> Vec<String> {
+    let receipts = books.receipts.iter().flat_map(|receipts| &receipts.all);
+    let products: HashSet<ProductId> = receipts.map(|receipt| receipt.product).collect();
+    let missing = products.iter().filter(|product| !books.gates.contains_key(product));
+    missing.map(ToString::to_string).collect()
+}
+
+fn units_are_missing(books: &Books) -> Vec<String> {
+    let row = |stock: &crate::verify::books::Stock| {
+        let gate = books.gates.get(&stock.product)?;
+        let available = gate.available.get(&stock.sku).copied();
+        let sum = available.unwrap_or(0) + i64::from(stock.held) + i64::from(stock.settled);
+        (available.is_none() || sum != i64::from(stock.total))
+            .then(|| format!("{stock:?}, but {available:?} are available"))
+    };
+    books.stock.iter().filter_map(row).collect()
+}
+
+fn gate_differs_from_holds(books: &Books) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut records: HashMap<(ProductId, ReservationId), &Taken> = HashMap::new();
+    for (&product, gate) in &books.gates {
+        records.extend(gate.taken.iter().map(|(&id, record)| ((product, id), record)));
+    }
+    let kept = |hold: &&Hold| hold.is_live() && books.gates.contains_key(&hold.product);
+    for hold in books.holds.iter().filter(kept) {
+        let record = records.remove(&(hold.product, hold.reservation));
+        let same = record.is_some_and(|record| {
+            let mut lines = (record.lines.clone(), hold.lines.clone());
+            lines.0.sort();
+            lines.1.sort();
+            record.sequence == hold.sequence && record.buyer == hold.buyer && lines.0 == lines.1
+        });
+        let was_forgotten = record.is_none() && hold.forgotten;
+        if !same && !was_forgotten {
+            rows.push(format!("{hold:?}, but the gate has {record:?}"));
+        }
+    }
+    rows.extend(records.iter().map(|((product, id), record)| {
+        format!("the gate of {product} keeps {id} as {record:?}, but it is not held")
+    }));
+    rows
+}
+
+fn gate_miscounts_a_buyer(books: &Books) -> Vec<String> {
+    let mut rows = Vec::new();
+    let limited = books.products.iter().filter(|product| product.limit_per_buyer > 0);
+    for product in limited.map(|product| product.product) {
+        let Some(gate) = books.gates.get(&product) else { continue };
+        let mut units: BTreeMap<BuyerId, i64> = BTreeMap::new();
+        for hold in books.holds.iter().filter(|hold| hold.product == product && hold.is_live()) {
+            *units.entry(hold.buyer).or_default() += hold.units();
+        }
+        for (buyer, held) in &units {
+            let counted = gate.buyers.get(buyer).copied().unwrap_or(0);
+            if counted != *held {
+                rows.push(format!("{product}: {buyer} has {held}, the gate counts {counted}"));
+            }
+        }
+        for (buyer, counted) in &gate.buyers {
+            if *counted != 0 && !units.contains_key(buyer) {
+                rows.push(format!("{product}: {buyer} has none, the gate counts {counted}"));
+            }
+        }
+    }
+    rows
+}
+
+fn hold_is_overdue(books: &Books) -> Vec<String> {
+    let overdue = |hold: &&Hold| hold.state == HoldState::Held && hold.overdue_ms > OVERDUE_MAX_MS;
+    books.holds.iter().filter(overdue).map(|hold| format!("{hold:?}")).collect()
+}
+
+fn outbox_is_not_empty(books: &Books) -> Vec<String> {
+    books.gate_outbox.iter().map(|(product, id)| format!("{id} of {product}")).collect()
+}
+
+fn admission_is_unconfirmed(books: &Books) -> Vec<String> {
+    let unconfirmed = books.gates.iter().filter(|(_, gate)| gate.unconfirmed > 0);
+    unconfirmed.map(|(product, gate)| format!("{product}: {} batches", gate.unconfirmed)).collect()
+}
+
+fn order_waits_for_nothing(books: &Books) -> Vec<String> {
+    let holds = books.holds_by_id();
+    let waits = |order: &&crate::verify::books::Order| {
+        let hold = holds.get(&order.order.reservation());
+        order.state == OrderState::PendingPayment
+            && order.overdue_ms > OVERDUE_MAX_MS
+            && hold.is_none_or(|hold| !hold.is_live())
+    };
+    books.orders.iter().filter(waits).map(|order| format!("{order:?}")).collect()
+}

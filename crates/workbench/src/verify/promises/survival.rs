@@ -1,0 +1,66 @@
+//! G6: what was acknowledged survives.
+
+use firstcome_proto::{Reason, inventory_v1::HoldState, order_v1::OrderState};
+
+use super::Check;
+use crate::{
+    receipts::{Answer, Call},
+    verify::books::{Books, Order},
+};
+use firstcome_proto::OrderId;
+
+pub(super) const SURVIVES: [Check; 4] = [
+    ("an acknowledged order is gone", acknowledged_order_is_gone),
+    ("an acknowledged state was taken back", acknowledged_state_was_taken_back),
+    ("an order's hold is gone", hold_is_gone),
+    ("a declined order is not over", declined_order_is_not_over),
+];
+
+fn acknowledged_order_is_gone(books: &Books) -> Vec<String> {
+    let orders = books.orders_by_id();
+    let told = books.receipts.iter().flat_map(|receipts| receipts.orders());
+    told.filter(|(_, told)| !orders.contains_key(&told.order))
+        .map(|(receipt, _)| format!("{receipt:?}"))
+        .collect()
+}
+
+fn acknowledged_state_was_taken_back(books: &Books) -> Vec<String> {
+    let orders = books.orders_by_id();
+    let told = books.receipts.iter().flat_map(|receipts| receipts.orders());
+    told.filter_map(|(receipt, told)| {
+        let order = orders.get(&told.order)?;
+        (!leads_to(told.state, order.state)).then(|| format!("{order:?}, but {receipt:?}"))
+    })
+    .collect()
+}
+
+/// True when an order that stood at `from` may stand at `to` later.
+fn leads_to(from: OrderState, to: OrderState) -> bool {
+    from == to || from == OrderState::PendingPayment
+}
+
+/// Rows of the ledger stay for ever, and an order is never written before its hold.
+fn hold_is_gone(books: &Books) -> Vec<String> {
+    let holds = books.holds_by_id();
+    let gone = |order: &&Order| {
+        let hold = holds.get(&order.order.reservation());
+        let is_owned = order.state == OrderState::Preparing;
+        hold.is_none_or(|hold| is_owned && hold.state != HoldState::Settled)
+    };
+    books.orders.iter().filter(gone).map(|order| format!("{order:?}")).collect()
+}
+
+fn declined_order_is_not_over(books: &Books) -> Vec<String> {
+    let orders = books.orders_by_id();
+    let receipts = books.receipts.iter().flat_map(|receipts| &receipts.all);
+    receipts
+        .filter(|receipt| {
+            receipt.call == Call::Pay && receipt.answer == Answer::Refused(Reason::CardDeclined)
+        })
+        .filter_map(|receipt| {
+            let order = orders.get(&OrderId::of(receipt.user, &receipt.key))?;
+            (order.state != OrderState::PaymentFailed)
+                .then(|| format!("{order:?}, but {receipt:?}"))
+        })
+        .collect()
+}
