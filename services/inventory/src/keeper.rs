@@ -82,7 +82,9 @@ impl Keeper {
         loop {
             match self.store.expire_overdue(EXPIRE_BATCH as i64).await {
                 Ok(count) => {
-                    failpoint::hit("inventory.between_expire_and_free");
+                    if count > 0 {
+                        failpoint::hit("inventory.between_expire_and_free");
+                    }
                     if count < EXPIRE_BATCH {
                         return;
                     }
