@@ -2,6 +2,7 @@
 //! one whole message and a few headers that we chose; what comes out is the service's answer.
 
 use std::{
+    error::Error as _,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -11,7 +12,7 @@ use firstcome_mesh::{Deadline, identity, retry::Retry};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::Full;
-use tonic::{Status, body::Body, transport::Channel};
+use tonic::{Status, TimeoutExpired, body::Body, transport::Channel};
 use tower::{Service as _, ServiceExt as _};
 
 use crate::{
@@ -117,14 +118,27 @@ async fn send(
     *request.headers_mut() = headers;
 
     let answering = async {
-        channel.ready().await.map_err(drop)?;
-        channel.call(request).await.map_err(drop)
+        channel.ready().await?;
+        channel.call(request).await
     };
     match tokio::time::timeout_at(deadline.instant(), answering).await {
         Ok(Ok(response)) => outward(response),
-        Ok(Err(())) => Err(wire::upstream_unavailable().into()),
+        // The channel reads the deadline too, and may be a hair faster.
+        Ok(Err(fault)) if has_timed_out(&fault) => Err(wire::deadline_exceeded().into()),
+        Ok(Err(_)) => Err(wire::upstream_unavailable().into()),
         Err(_) => Err(wire::deadline_exceeded().into()),
     }
+}
+
+fn has_timed_out(fault: &tonic::transport::Error) -> bool {
+    let mut cause = fault.source();
+    while let Some(fault) = cause {
+        if fault.is::<TimeoutExpired>() {
+            return true;
+        }
+        cause = fault.source();
+    }
+    false
 }
 
 /// The answer as the caller gets it: unchanged, unless it has no end or no reason.

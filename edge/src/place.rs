@@ -128,8 +128,8 @@ impl BatchCall for Intake {
             }
             let status = match ended {
                 Ok(Ok(())) => wire::upstream_unavailable().into(), // it forgot some of them
-                Ok(Err(status)) => wire::documented(status),
-                Err(_) => wire::deadline_exceeded().into(),
+                Ok(Err(status)) if !deadline.has_passed() => wire::documented(status),
+                Ok(Err(_)) | Err(_) => wire::deadline_exceeded().into(),
             };
             let pause = rand::rng().random_range(pause_max / 2..pause_max);
             if status.code() != Code::Unavailable
