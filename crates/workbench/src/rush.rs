@@ -10,17 +10,19 @@ mod stampede;
 mod tally;
 mod watch;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use anyhow::{Context as _, Result};
-use firstcome_proto::order_v1::OrderState;
-use rand::seq::SliceRandom as _;
-use tonic::{
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-pub use crowd::UserProgram;
+use anyhow::{Context as _, Result};
+use firstcome_local::{Address, Checkout, Service};
+use firstcome_mesh::upstream;
+use firstcome_proto::order_v1::OrderState;
+use rand::seq::SliceRandom as _;
+use tonic::transport::Channel;
+
 pub use tally::Latency;
 
 use crate::{
@@ -65,46 +67,45 @@ pub struct RushArgs {
     /// How long `verify` waits for the books to come to rest
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub settle: Duration,
+    /// Where the receipts go [default: .dev/receipts]
+    #[arg(long)]
+    pub receipts_folder: Option<PathBuf>,
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,
 }
 
-/// The mesh that is stormed.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// As in `http://127.0.0.1:8080`.
-    pub edge_url: String,
-    /// An access token whose role is admin.
-    pub admin_token: String,
-    /// Makes buyers in bulk.
-    pub user_program: UserProgram,
-    /// Where the mails lie.
-    pub mail_folder: PathBuf,
-    /// Where the receipts go; made when there is none.
-    pub receipts_folder: PathBuf,
-    /// The books.
-    pub sources: VerifySources,
+impl RushArgs {
+    /// The folder of the run's files, made when there is none.
+    fn files(&self) -> Result<PathBuf> {
+        let folder = match &self.receipts_folder {
+            Some(folder) => std::path::absolute(folder)?,
+            None => Checkout::here().state().join("receipts"),
+        };
+        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(folder)
+    }
 }
 
 /// Runs the whole of it. The error is for a rush that could not be run; one that broke a promise
 /// is a report that says so.
-pub async fn rush(target: &Target, args: &RushArgs) -> Result<RushReport> {
+pub async fn rush(mesh: &Address, args: &RushArgs) -> Result<RushReport> {
     let run = format!("{:08x}", rand::random::<u32>());
     let progress = Progress::start(args, &run);
     let channels: Vec<Channel> = (0..args.connections)
-        .map(|_| firstcome_mesh::upstream::channel(&target.edge_url))
+        .map(|_| upstream::channel(mesh.endpoint(Service::Edge)))
         .collect::<Result<_, _>>()
         .context("read the edge's address")?;
     let first = channels.first().context("at least one connection")?.clone();
-    let admin: MetadataValue<Ascii> = format!("Bearer {}", target.admin_token).parse()?;
+    let files = args.files()?;
 
     progress.says("make a product");
+    let admin = crowd::admin(mesh, first.clone()).await?;
     let sale = Sale::create(first.clone(), &admin, &run, args.stock).await?;
     progress.says("gather the buyers");
-    let people = gather(target, args, &run, &first).await?;
+    let people = gather(mesh, args, &run, &first, &files).await?;
 
-    let path = target.receipts_folder.join(format!("{run}.jsonl"));
+    let path = files.join(format!("{run}.jsonl"));
     let ledger = Ledger::create(&path)?;
     progress.says("schedule the drop");
     let opening = sale.open_in(first, &admin, OPENS_IN, args.limit, args.hold).await?;
@@ -117,7 +118,7 @@ pub async fn rush(target: &Target, args: &RushArgs) -> Result<RushReport> {
     let receipts = ledger.close()?;
 
     progress.says("check the books");
-    let verified = verify::verify(&target.sources, Some(&receipts), args.settle).await?;
+    let verified = verify::verify(&VerifySources::of(mesh), Some(&receipts), args.settle).await?;
     progress.finish();
 
     let tally = &stampede.tally;
@@ -142,19 +143,18 @@ pub async fn rush(target: &Target, args: &RushArgs) -> Result<RushReport> {
 
 /// Everybody, in an order that has nothing to do with how they were made.
 async fn gather(
-    target: &Target,
+    mesh: &Address,
     args: &RushArgs,
     run: &str,
     channel: &Channel,
+    files: &Path,
 ) -> Result<Vec<Person>> {
     let sign_ups = usize::try_from(args.sign_ups.min(args.buyers))?;
     let seeds = usize::try_from(args.buyers)? - sign_ups;
-    // The real ones first: the tokens made in bulk should be young at the opening.
-    let signed_up = crowd::sign_up(channel, &target.mail_folder, run, sign_ups, seeds).await?;
-    let file = target.receipts_folder.join(format!("{run}.tokens"));
-    std::fs::create_dir_all(&target.receipts_folder)
-        .with_context(|| format!("create {}", target.receipts_folder.display()))?;
-    let mut people = crowd::seed(&target.user_program, seeds, &file).await?;
+    let file = files.join(format!("{run}.tokens"));
+    crowd::seed(mesh, seeds, &file).await?;
+    let signed_up = crowd::sign_up(channel, &mesh.mail, run, sign_ups, seeds).await?;
+    let mut people = crowd::sign(mesh, seeds, &file).await?;
     people.extend(signed_up);
     people.shuffle(&mut rand::rng());
     Ok(people)

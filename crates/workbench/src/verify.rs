@@ -11,6 +11,7 @@ mod store;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
+use firstcome_local::{Address, Role};
 use firstcome_proto::ProductId;
 use firstcome_redis::RedisPool;
 use tokio::time::Instant;
@@ -54,6 +55,20 @@ pub struct VerifySources {
     pub sandbox_url: String,
     /// `redis-cluster://…` with every node.
     pub redis_url: String,
+}
+
+impl VerifySources {
+    /// Those of a mesh on this machine.
+    pub fn of(mesh: &Address) -> Self {
+        let url = |role| mesh.database_url(role).to_owned();
+        Self {
+            inventory_url: url(Role::Inventory),
+            order_url: url(Role::Order),
+            payment_url: url(Role::Payment),
+            sandbox_url: url(Role::Sandbox),
+            redis_url: mesh.redis_url.clone(),
+        }
+    }
 }
 
 impl std::fmt::Debug for VerifySources {

@@ -1,14 +1,10 @@
 //! Who comes: buyers made in bulk, and a few who really sign up through the edge, code from the
 //! mail and all. Each has a client address of its own.
 
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use firstcome_local::{Address, Service, secret};
 use firstcome_proto::{
     UserId,
     user_v1::{
@@ -18,7 +14,7 @@ use firstcome_proto::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use tokio::{process::Command, time::Instant};
+use tokio::time::Instant;
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
@@ -35,34 +31,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 const MAIL_POLL: Duration = Duration::from_millis(50);
 const PASSWORD: &str = "first-come-1st";
-
-/// A way to run `firstcome-user` against the mesh's database and keys.
-#[derive(Clone, Debug)]
-pub struct UserProgram {
-    /// The binary.
-    pub path: PathBuf,
-    /// What it needs in its environment: the same as the running service.
-    pub environment: Vec<(String, String)>,
-}
-
-impl UserProgram {
-    /// Runs it to its end; its own words become the error's.
-    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.path)
-            .args(arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .with_context(|| format!("run {}", self.path.display()))?;
-        if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            bail!("{} {}: {}", self.path.display(), arguments.join(" "), words.trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-}
+/// The same buyers come again to the next rush: it is another product.
+const SEED_PREFIX: &str = "rush";
+const SEED_TIMEOUT: Duration = Duration::from_secs(300);
+const ADMIN_EMAIL: &str = "rush-operator@firstcome.example";
 
 /// One line of what `seed` writes.
 #[derive(Deserialize)]
@@ -71,13 +43,20 @@ struct Seeded {
     access_token: String,
 }
 
-/// Makes so many verified users in bulk, with tokens that are signed now.
-pub async fn seed(program: &UserProgram, count: usize, file: &Path) -> Result<Vec<Person>> {
+/// Makes so many verified users in bulk, unless they are there from another run.
+pub async fn seed(mesh: &Address, count: usize, file: &Path) -> Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    run_seed(mesh, count, file, &[]).await.context("make buyers in bulk")
+}
+
+/// Signs a token for each of those, as late as that can be.
+pub async fn sign(mesh: &Address, count: usize, file: &Path) -> Result<Vec<Person>> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let path = file.to_str().context("a path that is text")?;
-    program.run(&["seed", "--users", &count.to_string(), "--output", path]).await?;
+    run_seed(mesh, count, file, &["--sign-only"]).await.context("sign the buyers' tokens")?;
     let lines = tokio::fs::read_to_string(file).await.context("read the seeded users")?;
     // Tokens are as good as passwords.
     tokio::fs::remove_file(file).await.context("remove the seeded tokens")?;
@@ -94,6 +73,31 @@ pub async fn seed(program: &UserProgram, count: usize, file: &Path) -> Result<Ve
         bail!("asked for {count} users, was given {}", people.len());
     }
     Ok(people)
+}
+
+async fn run_seed(mesh: &Address, count: usize, file: &Path, more: &[&str]) -> Result<()> {
+    mesh.launch(Service::User, "seed")
+        .args(["--count", &count.to_string(), "--prefix", SEED_PREFIX])
+        .args(more)
+        .arg_path("--out", file)
+        .run(SEED_TIMEOUT)
+        .await
+}
+
+/// A token of an admin who is made for this.
+pub async fn admin(mesh: &Address, channel: Channel) -> Result<MetadataValue<Ascii>> {
+    let password = format!("a1-{}", secret::generate());
+    mesh.launch(Service::User, "create-admin")
+        .env([("FIRSTCOME_ADMIN_EMAIL", ADMIN_EMAIL), ("FIRSTCOME_ADMIN_PASSWORD", &password)])
+        .run(SEED_TIMEOUT)
+        .await
+        .context("make an admin")?;
+    let message =
+        LogInRequest { email: ADMIN_EMAIL.into(), password, idempotency_key: secret::generate() };
+    let answer = AccountServiceClient::new(channel).log_in(message).await;
+    let answer = answer.context("log the admin in")?.into_inner();
+    let token = answer.tokens.context("an answer without tokens")?.access_token;
+    format!("Bearer {token}").parse().context("a token of visible text")
 }
 
 /// Signs so many people up through the edge; they are numbered from `first`.
@@ -151,12 +155,13 @@ async fn mailed_code(folder: &Path, email: &str) -> Result<String> {
             .await
             .with_context(|| format!("read {}", folder.display()))?;
         while let Some(file) = files.next_entry().await? {
+            if !file.file_name().to_string_lossy().contains(email) {
+                continue;
+            }
             // A mail that is being written, or removed by its owner, is looked at next time.
             let Ok(mail) = tokio::fs::read_to_string(file.path()).await else { continue };
-            if mail.contains(email) {
-                if let Some(code) = code_in(&mail) {
-                    return Ok(code.to_owned());
-                }
+            if let Some(code) = code_in(&mail) {
+                return Ok(code.to_owned());
             }
         }
         if Instant::now() >= give_up {
