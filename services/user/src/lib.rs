@@ -1,1 +1,25 @@
+//! user knows who people are: accounts, sessions, and the tokens that let them in.
+//!
+//! Postgres holds everything that must last. Redis holds the mailed codes, which may be lost: a
+//! new sign-up brings a new one. The edge verifies tokens by itself, with the keys from here.
+//!
+//! Failpoints: `user.after_signup` (the account is saved, no code yet), `user.after_code` (the
+//! code is good, no mail yet), `user.after_activation`, `user.after_session`,
+//! `user.after_rotation` (the row has moved, the caller does not know).
 
+pub mod app;
+pub mod config;
+pub mod error;
+
+pub mod account;
+pub mod session;
+pub mod token;
+
+pub mod code;
+pub mod mail;
+pub mod password;
+
+pub mod door;
+pub mod rpc;
+pub mod seed;
+pub mod store;

@@ -1,0 +1,142 @@
+//! The service put together.
+
+use std::{str::FromStr as _, time::Duration};
+
+use anyhow::Context as _;
+use firstcome_mesh::{Shutdown, server::Server};
+use firstcome_proto::user_v1::{
+    account_service_server::AccountServiceServer, token_key_service_server::TokenKeyServiceServer,
+};
+use firstcome_redis::RedisPool;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    account::{Email, Password},
+    code::Codes,
+    config::{CreateAdmin, Database, Serve},
+    door::Door,
+    mail::Mailer,
+    password::Hasher,
+    rpc::{account_service, token_key_service},
+    session::RefreshSecret,
+    store::Store,
+    token::Signer,
+};
+
+/// The binary's name, and the health service's word for "ready".
+const NAME: &str = "firstcome-user";
+/// A database that gives no connection in this time counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// No statement here takes longer, unless it waits for a lock that nobody will give back.
+const STATEMENT_TIMEOUT_MS: &str = "30000";
+
+/// The schema.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Everything that serving needs, connected.
+pub struct App {
+    store: Store,
+    redis: RedisPool,
+    codes: Codes,
+    hasher: Hasher,
+    mailer: Mailer,
+    signer: Signer,
+    refresh_secret: RefreshSecret,
+    refresh_ttl: Duration,
+    refresh_replay: Duration,
+}
+
+impl App {
+    /// Connects, and makes the first signing key where there is none.
+    pub async fn build(config: &Serve) -> anyhow::Result<Self> {
+        let url = &config.database.database_url;
+        let store = Store::new(pool(url, config.database_connections).await.context("database")?);
+        let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
+        let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
+        let hasher = Hasher::start().await?;
+        let mailer = Mailer::new(&config.mail).await.context("mail")?;
+        let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
+        let refresh_secret = match &config.refresh_secret {
+            Some(secret) => secret.expose_secret().as_bytes().to_vec(),
+            None => store.refresh_secret().await?,
+        };
+        Ok(Self {
+            store,
+            redis,
+            codes,
+            hasher,
+            mailer,
+            signer,
+            refresh_secret: RefreshSecret::new(refresh_secret),
+            refresh_ttl: config.refresh_token_ttl,
+            refresh_replay: config.refresh_replay,
+        })
+    }
+
+    /// Serves until `shutdown` begins, then answers what is in flight and lets the mail leave.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: Shutdown,
+        drain_timeout: Duration,
+    ) -> anyhow::Result<()> {
+        let Self { store, redis, codes, hasher, mailer, signer, .. } = self;
+        let door = Door {
+            store: store.clone(),
+            codes,
+            hasher,
+            mailer,
+            shutdown: shutdown.clone(),
+            signer,
+            refresh_secret: self.refresh_secret,
+            refresh_ttl: self.refresh_ttl,
+            refresh_replay: self.refresh_replay,
+        };
+        let mut server = Server::new(NAME);
+        server
+            .routes()
+            .add_service(AccountServiceServer::new(account_service::Service(door)))
+            .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
+        server.serve(listener, shutdown, drain_timeout).await?;
+        redis.close().await;
+        store.close().await;
+        Ok(())
+    }
+}
+
+/// Brings the schema up to date.
+pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+    let pool = pool(&database.database_url, 1).await.context("database")?;
+    MIGRATIONS.run(&pool).await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// Makes an operator's account, or makes an account an operator's, and prints its id.
+pub async fn create_admin(wanted: &CreateAdmin) -> anyhow::Result<()> {
+    let email = Email::from_field("email", &wanted.email).expect("the configuration was checked");
+    let password = Password::new("password", wanted.password.clone());
+    let password = password.expect("the configuration was checked");
+    let store = Store::new(pool(&wanted.database.database_url, 1).await.context("database")?);
+    let password_hash = Hasher::start().await?.hash(password).await?;
+    let user = store.create_admin(&email, &password_hash).await?;
+    store.close().await;
+    println!("{user}");
+    Ok(())
+}
+
+/// Connections to a database.
+pub(crate) async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.expose_secret())?;
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
+        .await
+}

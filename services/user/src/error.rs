@@ -1,0 +1,119 @@
+//! Why a call fails, and what its caller is told.
+
+use std::time::Duration;
+
+use firstcome_proto::{Reason, Refusal};
+use tonic::Status;
+
+/// How long a caller should wait before it asks an unreachable or busy system again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Everything that can go wrong here. None of it says whether an address has an account.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The request is not valid.
+    #[error("{}", .0.message)]
+    Invalid(Refusal),
+    /// No such account, or another password.
+    #[error("email or password is wrong")]
+    BadCredentials,
+    /// The right password of an account that is not active yet.
+    #[error("the email is not verified")]
+    EmailNotVerified,
+    /// Wrong, burned or over.
+    #[error("the code is wrong, burned or over")]
+    CodeInvalid,
+    /// Not a token of ours.
+    #[error("the token is not valid")]
+    TokenInvalid,
+    /// The token's or session's time is over.
+    #[error("the session has expired")]
+    TokenExpired,
+    /// The session was ended.
+    #[error("the session was ended")]
+    TokenRevoked,
+    /// Too many passwords wait to be hashed.
+    #[error("too many log-ins at once")]
+    Overloaded,
+    /// Postgres or Redis does not answer; what was asked may have happened.
+    #[error("a store does not answer")]
+    StoreUnavailable,
+    /// A fault of ours, logged where it happened.
+    #[error("a fault of ours")]
+    Internal,
+}
+
+impl Error {
+    /// Logs a fault of ours, here and nowhere else.
+    pub fn internal(what: &str, fault: impl std::fmt::Display) -> Self {
+        tracing::error!(%fault, "{what}");
+        Self::Internal
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    /// Logs the detail, here and nowhere else.
+    fn from(error: sqlx::Error) -> Self {
+        let passing = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            // Connection trouble, rolled back by Postgres, out of resources, told to stop.
+            sqlx::Error::Database(fault) => fault.code().is_some_and(|code| {
+                ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+            }),
+            _ => false,
+        };
+        if passing {
+            tracing::warn!(%error, "database does not answer");
+            Self::StoreUnavailable
+        } else {
+            Self::internal("statement failed", error)
+        }
+    }
+}
+
+impl From<firstcome_redis::Error> for Error {
+    /// Logs the detail, here and nowhere else.
+    fn from(error: firstcome_redis::Error) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(%error, "redis does not answer");
+            Self::StoreUnavailable
+        } else {
+            Self::internal("redis function failed", error)
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let reason = match &error {
+            Error::Invalid(_) => Reason::InvalidArgument,
+            Error::BadCredentials => Reason::BadCredentials,
+            Error::EmailNotVerified => Reason::EmailNotVerified,
+            Error::CodeInvalid => Reason::CodeInvalid,
+            Error::TokenInvalid => Reason::TokenInvalid,
+            Error::TokenExpired => Reason::TokenExpired,
+            Error::TokenRevoked => Reason::TokenRevoked,
+            Error::Overloaded => Reason::Overloaded,
+            Error::StoreUnavailable => Reason::UpstreamUnavailable,
+            Error::Internal => Reason::Internal,
+        };
+        match error {
+            Error::Invalid(refusal) => refusal,
+            Error::Internal => Refusal::internal(),
+            Error::Overloaded | Error::StoreUnavailable => {
+                Refusal::because(reason, error.to_string()).retry_after(RETRY)
+            }
+            error => Refusal::because(reason, error.to_string()),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Refusal::from(error).into()
+    }
+}

@@ -1,0 +1,26 @@
+//! The life of the user process.
+
+use anyhow::Context as _;
+use firstcome_mesh::{Shutdown, config, server, telemetry};
+use firstcome_user::{
+    app::{self, App},
+    config::{Command, Config},
+    seed,
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config: Config = config::load();
+    telemetry::init(&config.logs);
+    match config.command {
+        Command::Migrate(database) => app::migrate(&database).await.context("migrate"),
+        Command::CreateAdmin(admin) => app::create_admin(&admin).await.context("create admin"),
+        Command::Seed(wanted) => seed::run(&wanted).await.context("seed"),
+        Command::Serve(serve) => {
+            let listener = server::bind(serve.mesh.listen).await;
+            let app = App::build(&serve).await.context("start")?;
+            let shutdown = Shutdown::on_signals()?;
+            app.serve(listener, shutdown, serve.mesh.drain_timeout).await.context("serve")
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The contract: requests become domain types once, here, and answers leave from here.
+
+pub mod account_service;
+pub mod token_key_service;
+
+use firstcome_proto::{Reason, Refusal, error_v1::FieldViolation};
+
+/// Gathers the faults of all fields, so that a client learns them at once.
+#[derive(Default)]
+struct Faults(Vec<FieldViolation>);
+
+impl Faults {
+    /// Keeps the value, or its fault.
+    fn check<T>(&mut self, field: Result<T, Refusal>) -> Option<T> {
+        field.map_err(|refusal| self.0.extend(refusal.violations)).ok()
+    }
+
+    /// The refusal that names them all.
+    fn refusal(self) -> Refusal {
+        let mut refusal = Refusal::because(Reason::InvalidArgument, "the request is not valid");
+        refusal.violations = self.0;
+        refusal
+    }
+}
