@@ -66,6 +66,7 @@ impl TryFrom<inventory_v1::Hold> for Hold {
             .expires_at
             .as_ref()
             .and_then(timestamp::from_wire)
+            .and_then(to_microseconds)
             .ok_or_else(|| Refusal::invalid("hold.expires_at", "want an instant"))?;
         let lines = hold.lines.into_iter().map(Line::try_from).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
@@ -74,6 +75,11 @@ impl TryFrom<inventory_v1::Hold> for Hold {
         let (sequence, newly_admitted) = (hold.sequence, hold.newly_admitted);
         Ok(Self { state, sequence, expires_at, newly_admitted, lines })
     }
+}
+
+/// Postgres keeps microseconds: the first answer must not say more than all later ones.
+fn to_microseconds(instant: OffsetDateTime) -> Option<OffsetDateTime> {
+    instant.replace_nanosecond(instant.microsecond() * 1000).ok()
 }
 
 impl TryFrom<inventory_v1::HeldLine> for Line {

@@ -104,9 +104,9 @@ const EXPIRE_AGAIN: Duration = Duration::from_secs(1);
 /// end of the payment's patience, for every other step the turn of the next worker.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The first pause between tries; each further one is twice the last.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// Five tries or so fill the patience.
-const PAUSE_MAX: Duration = Duration::from_secs(3);
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+/// Half a dozen tries fill the patience.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 /// A batch of moves is one statement; this is many times its slowest.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -275,7 +275,8 @@ mod tests {
         let long = "k".repeat(65);
         let huge = "k".repeat(1 << 20);
         let eleven = [good; 11];
-        let table: &[(&str, &[(&str, &str, i32)], &[&str])] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str, i32)], &'a [&'a str]);
+        let table: &[Case<'_>] = &[
             ("k", &[good], &[]),
             (" ~", &[(PRODUCT, SKU, 1000)], &[]),
             ("", &[good], &["idempotency_key"]),

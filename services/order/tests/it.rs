@@ -1,0 +1,13 @@
+//! The real service on a real Postgres, between scripted stand-ins for inventory and payment that
+//! keep their contracts and fail as they are told.
+
+#[cfg(test)]
+mod it {
+    mod app;
+    mod peers;
+
+    mod intake;
+    mod reads;
+    mod resume;
+    mod saga;
+}

@@ -1,0 +1,275 @@
+//! The service under test, and what a test says to it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use firstcome_mesh::{Identity, Shutdown, config::Serve as Mesh, identity, server};
+use firstcome_order::{
+    app::{App, MIGRATIONS},
+    config::{Database, Serve},
+};
+use firstcome_proto::{
+    OrderId, Reason, Refusal, SessionId, UserId,
+    access::Role,
+    order_v1::{
+        self as wire, Order, OrderState, order_intake_service_client::OrderIntakeServiceClient,
+        order_service_client::OrderServiceClient, pay_order_request::Destination,
+        place_orders_answer::Outcome,
+    },
+};
+use firstcome_testkit::{TestDatabase, stores};
+use tokio::{runtime::Runtime, sync::oneshot};
+use tonic::{Request, Status, transport::Channel};
+use uuid::Uuid;
+
+use super::peers::Peers;
+
+/// Long enough for anything on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Longer than any step of a test, so that no worker drives beside a call that is alive.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// A database and two peers, for any number of replicas of the service.
+pub struct Shop {
+    pub database: TestDatabase,
+    pub peers: Peers,
+    address: SocketAddr,
+}
+
+/// One replica, on threads of its own, so that it can be killed between any two instructions.
+pub struct Replica {
+    runtime: Option<Runtime>,
+    channel: Channel,
+}
+
+/// A buyer.
+#[derive(Clone)]
+pub struct Buyer {
+    pub id: UserId,
+    orders: OrderServiceClient<Channel>,
+}
+
+impl Shop {
+    pub async fn open() -> Self {
+        let database = stores().await.database("fc_order", &MIGRATIONS).await;
+        let (peers, address) = Peers::start().await;
+        Self { database, peers, address }
+    }
+
+    pub async fn replica(&self) -> Replica {
+        self.replica_with_lease(LEASE).await
+    }
+
+    pub async fn replica_with_lease(&self, step_lease: Duration) -> Replica {
+        let drain_timeout = Duration::from_secs(1);
+        let mesh = Mesh { listen: "127.0.0.1:0".parse().unwrap(), drain_timeout };
+        let config = Serve {
+            database: Database { database_url: self.database.url.clone().into() },
+            database_connections: 8,
+            inventory_endpoint: format!("http://{}", self.address),
+            payment_endpoint: format!("http://{}", self.address),
+            batch_items_max: 512,
+            batches_in_flight_max: 2,
+            step_lease,
+            mesh,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (sender, address) = oneshot::channel();
+        runtime.spawn(async move {
+            let listener = server::bind(config.mesh.listen).await;
+            sender.send(listener.local_addr().unwrap()).unwrap();
+            let app = App::build(&config).await.unwrap();
+            app.serve(listener, Shutdown::new(), drain_timeout).await.unwrap();
+        });
+        let address = address.await.unwrap();
+        let channel = firstcome_mesh::upstream::channel(&format!("http://{address}")).unwrap();
+        Replica { runtime: Some(runtime), channel }
+    }
+
+    /// How many rows there are, in any state.
+    pub async fn rows(&self) -> i64 {
+        let rows: (i64,) = sqlx::query_as("select count(*) from orders")
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap();
+        rows.0
+    }
+
+    /// How many orders still have something to be done.
+    pub async fn unfinished(&self) -> i64 {
+        let rows: (i64,) = sqlx::query_as("select count(*) from orders where step is not null")
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap();
+        rows.0
+    }
+}
+
+impl Replica {
+    pub fn buyer(&self) -> Buyer {
+        self.buyer_of(UserId(Uuid::new_v4()))
+    }
+
+    pub fn buyer_of(&self, id: UserId) -> Buyer {
+        Buyer { id, orders: OrderServiceClient::new(self.channel.clone()) }
+    }
+
+    pub fn intake(&self) -> OrderIntakeServiceClient<Channel> {
+        OrderIntakeServiceClient::new(self.channel.clone())
+    }
+
+    /// Places many at once, and gives the answers in the order of the items.
+    pub async fn place_many(
+        &self,
+        items: Vec<wire::PlaceOrdersItem>,
+    ) -> Vec<Result<Order, Refusal>> {
+        let mut outcomes: Vec<Option<Result<Order, Refusal>>> = vec![None; items.len()];
+        let request = wire::PlaceOrdersRequest { items };
+        let mut answers = self.intake().place_orders(request).await.unwrap().into_inner();
+        while let Some(response) = answers.message().await.unwrap() {
+            for answer in response.answers {
+                let outcome = match answer.outcome.unwrap() {
+                    Outcome::Order(order) => Ok(order),
+                    Outcome::Refusal(refusal) => Err(refusal),
+                };
+                let before = outcomes[answer.index as usize].replace(outcome);
+                assert!(before.is_none(), "item {} was answered twice", answer.index);
+            }
+        }
+        outcomes.into_iter().map(|outcome| outcome.expect("every item is answered")).collect()
+    }
+
+    /// Dies between two instructions.
+    pub fn kill(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Buyer {
+    pub async fn place(&self, key: &str, lines: &[(Uuid, Uuid, i32)]) -> Result<Order, Refusal> {
+        let request = self.says(place_request(key, lines));
+        let answer = self.orders.clone().place_order(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    /// Places an order of one unit, and gives its id.
+    pub async fn placed(&self, product: Uuid) -> Uuid {
+        let key = Uuid::new_v4().to_string();
+        let order = self.place(&key, &[(product, Uuid::new_v4(), 1)]).await.unwrap();
+        order.order_id.parse().unwrap()
+    }
+
+    pub async fn pay(&self, order: Uuid) -> Result<Order, Refusal> {
+        self.pay_within(order, SOON).await
+    }
+
+    pub async fn pay_within(&self, order: Uuid, span: Duration) -> Result<Order, Refusal> {
+        let mut request = self.says(pay_request(order));
+        request.set_timeout(span);
+        let answer = self.orders.clone().pay_order(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    pub async fn pay_with(&self, request: wire::PayOrderRequest) -> Result<Order, Refusal> {
+        let answer = self.orders.clone().pay_order(self.says(request)).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    pub async fn cancel(&self, order: Uuid) -> Result<Order, Refusal> {
+        let request = self.says(wire::CancelOrderRequest { order_id: order.to_string() });
+        let answer = self.orders.clone().cancel_order(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    pub async fn get(&self, order: Uuid) -> Result<Order, Refusal> {
+        let request = self.says(wire::GetOrderRequest { order_id: order.to_string() });
+        let answer = self.orders.clone().get_order(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    pub async fn list(&self, size: i32, token: &str) -> Result<wire::ListOrdersResponse, Refusal> {
+        let page_token = token.to_owned();
+        let request = self.says(wire::ListOrdersRequest { page_size: size, page_token });
+        Ok(self.orders.clone().list_orders(request).await.map_err(refusal)?.into_inner())
+    }
+
+    /// This buyer's call among those that an edge gathers.
+    pub fn item(&self, key: &str, lines: &[(Uuid, Uuid, i32)]) -> wire::PlaceOrdersItem {
+        let request = Some(place_request(key, lines));
+        wire::PlaceOrdersItem { user_id: self.id.to_wire(), request }
+    }
+
+    /// The id of this buyer's order of that key.
+    pub fn order_id(&self, key: &str) -> Uuid {
+        OrderId::of(self.id, key).0
+    }
+
+    fn says<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let session = SessionId(Uuid::nil());
+        let header = Identity { user: self.id, session, role: Role::User }.to_header();
+        request.metadata_mut().insert_bin(identity::HEADER, header);
+        request
+    }
+}
+
+pub fn pay_request(order: Uuid) -> wire::PayOrderRequest {
+    let address = wire::Address {
+        recipient: "Kim".into(),
+        phone: "+821012345678".into(),
+        line1: "1 Main".into(),
+        line2: String::new(),
+        city: "Seoul".into(),
+        postal_code: "04524".into(),
+        country_code: "KR".into(),
+    };
+    wire::PayOrderRequest {
+        order_id: order.to_string(),
+        destination: Some(Destination::Address(address)),
+        payment_method: "pm_card_approve".into(),
+    }
+}
+
+fn place_request(key: &str, lines: &[(Uuid, Uuid, i32)]) -> wire::PlaceOrderRequest {
+    let lines = lines.iter().map(|(product, sku, quantity)| wire::NewOrderLine {
+        product_id: product.to_string(),
+        sku_id: sku.to_string(),
+        quantity: *quantity,
+    });
+    wire::PlaceOrderRequest { idempotency_key: key.to_owned(), lines: lines.collect() }
+}
+
+fn refusal(status: Status) -> Refusal {
+    Refusal::from_status(&status)
+}
+
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(outcome: &Result<T, Refusal>, reason: Reason) {
+    match outcome {
+        Err(refusal) => assert_eq!(refusal.reason(), reason, "{refusal:?}"),
+        Ok(answer) => panic!("want {reason:?}, have {answer:?}"),
+    }
+}
+
+#[track_caller]
+pub fn is(outcome: &Result<Order, Refusal>, state: OrderState) {
+    match outcome {
+        Ok(order) => assert_eq!(order.state(), state),
+        Err(refusal) => panic!("want {state:?}, have {refusal:?}"),
+    }
+}
