@@ -74,7 +74,8 @@ impl TrustedProxies {
         let entries = lines
             .iter()
             .rev()
-            .filter_map(|line| line.to_str().ok())
+            // A line that is no text is an entry that is no address: reading ends there.
+            .map(|line| line.to_str().unwrap_or_default())
             .flat_map(|line| line.rsplit(',').map(str::trim));
         let mut client = peer;
         for entry in entries {
@@ -106,6 +107,8 @@ pub fn counted_as(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn only_a_trusted_proxy_is_believed_and_only_as_far_as_trust_goes() {
         let proxies = TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
-        let table: [(&str, &[&str], &str); 9] = [
+        let table: [(&str, &[&str], &str); 10] = [
             ("9.9.9.9", &["1.1.1.1"], "9.9.9.9"),
             ("127.0.0.1", &[], "127.0.0.1"),
             ("127.0.0.1", &["1.1.1.1"], "1.1.1.1"),
@@ -142,12 +145,13 @@ mod tests {
             ("127.0.0.1", &["1.1.1.1:443"], "1.1.1.1"),
             ("127.0.0.1", &["[2001:db8::1]:443"], "2001:db8::1"),
             ("127.0.0.1", &["6.6.6.6, rubbish"], "127.0.0.1"),
+            ("127.0.0.1", &["6.6.6.6", "\u{e9}"], "127.0.0.1"),
             ("::1", &["1.1.1.1"], "::1"),
         ];
         for (peer, lines, client) in table {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(FORWARDED_FOR, line.parse().unwrap());
+                headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
             }
             let found = proxies.client(peer.parse().unwrap(), &headers);
             assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");

@@ -34,17 +34,20 @@ pub fn refuse<F>(refusal: Refusal) -> Verdict<F> {
 pub(crate) mod mock {
     use std::{convert::Infallible, future::Ready, sync::Arc};
 
+    use firstcome_mesh::Identity;
     use firstcome_proto::{
-        Reason, Refusal,
-        access::{Access, descriptor_pool},
+        Reason, Refusal, SessionId, UserId,
+        access::{Access, Role, descriptor_pool},
     };
     use http::{HeaderMap, Request};
     use tonic::{Status, body::Body};
     use tower::{Service, service_fn};
+    use uuid::Uuid;
 
     use crate::{
         call::{Call, Caller},
         route::{Route, Table},
+        token::Verified,
         wire::Response,
     };
 
@@ -60,6 +63,13 @@ pub(crate) mod mock {
             route: Some(route(method)),
             caller: Caller::Anonymous,
         }
+    }
+
+    /// A caller with a role; each number is another user.
+    pub fn caller(user: u128, role: Role) -> Caller {
+        let session = SessionId(Uuid::from_u128(user));
+        let identity = Identity { user: UserId(Uuid::from_u128(user)), session, role };
+        Caller::Known(Arc::new(Verified::new(identity, u64::MAX)))
     }
 
     /// Passes everything.

@@ -1,6 +1,14 @@
 //! The port: connections in, HTTP/1.1 and HTTP/2 on each, and an end that lets calls finish.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
@@ -28,6 +36,8 @@ const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 const HTTP1_BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Who has not finished its headers by then is holding the connection, not using it.
 const HTTP1_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Who connects and never asks for anything, or never says in which HTTP, is sent away.
+const FIRST_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A peer without an answer to a probe for this long is gone.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,11 +94,24 @@ async fn connection(
     }
     // One stack for each connection, called by its one task: the lock is never waited for.
     let door = Mutex::new(stack.door(peer.ip().to_canonical()));
-    let service =
-        service_fn(move |request: Request<Incoming>| door.lock().call(request.map(Body::new)));
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&has_asked);
+    let service = service_fn(move |request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
+        door.lock().call(request.map(Body::new))
+    });
+    let silence = async {
+        tokio::time::sleep(FIRST_CALL_TIMEOUT).await;
+        if has_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let serving = http.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(serving).await {
-        tracing::debug!(%peer, %error, "a connection broke");
+    tokio::select! {
+        served = watcher.watch(serving) => if let Err(error) = served {
+            tracing::debug!(%peer, %error, "a connection broke");
+        },
+        () = silence => tracing::debug!(%peer, "a connection asked for nothing"),
     }
 }
 

@@ -17,6 +17,8 @@ use tonic::{Code, Status, body::Body};
 
 /// The largest request message. The largest honest one is a product's description.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// What is read past after a refusal; beyond it, the connection is the client's loss.
+const SKIPPED_BYTES_MAX: usize = 4 << 20;
 /// One byte of flags, four of length.
 const PREFIX_BYTES: usize = 5;
 
@@ -32,8 +34,7 @@ const UPSTREAM_RETRY: Duration = Duration::from_secs(1);
 
 pub type Response = http::Response<Body>;
 
-/// Reads the one message of a unary call, its prefix included. What is too large is refused as
-/// soon as its length is known, long before it was read.
+/// Reads the one message of a unary call, its prefix included. What is too large is never kept.
 pub async fn read_message(mut body: Body) -> Result<Bytes, Refusal> {
     let mut whole = Bytes::new();
     let mut gathered = BytesMut::new();
@@ -48,12 +49,27 @@ pub async fn read_message(mut body: Body) -> Result<Bytes, Refusal> {
             }
             gathered.extend_from_slice(&data);
         }
-        check_start(if gathered.is_empty() { &whole } else { &gathered })?;
+        if let Err(refusal) = check_start(if gathered.is_empty() { &whole } else { &gathered }) {
+            skip(body).await;
+            return Err(refusal);
+        }
     }
     let message = if gathered.is_empty() { whole } else { gathered.freeze() };
     match declared_bytes(&message) {
         Some(declared) if message.len() == PREFIX_BYTES + declared => Ok(message),
         _ => Err(malformed("want one message whose length is as declared")),
+    }
+}
+
+/// Reads past what was refused, within reason: an HTTP/1.1 client that is still sending when its
+/// connection closes never sees why.
+async fn skip(mut body: Body) {
+    let mut skipped = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        skipped += frame.data_ref().map_or(0, Bytes::len);
+        if skipped > SKIPPED_BYTES_MAX {
+            return;
+        }
     }
 }
 

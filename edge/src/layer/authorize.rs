@@ -115,4 +115,25 @@ mod tests {
         let answer = service.call(nowhere).await.unwrap();
         assert_eq!(mock::reason(&answer), Some(Reason::NoSuchMethod));
     }
+
+    #[tokio::test]
+    async fn an_admin_method_takes_an_admin_and_nobody_less() {
+        let (read, admin) =
+            ("order.v1.OrderService/GetOrder", "inventory.v1.CatalogService/CreateProduct");
+        let denied = Some(Reason::PermissionDenied);
+        let table = [
+            (read, Role::User, None),
+            (read, Role::Admin, None),
+            (admin, Role::User, denied),
+            (admin, Role::Unspecified, denied),
+            (admin, Role::Admin, None),
+        ];
+        let mut service = AuthorizeLayer.layer(mock::passes());
+        for (method, role, reason) in table {
+            let mut call = mock::call(method);
+            call.caller = mock::caller(1, role);
+            let answer = service.call(call).await.unwrap();
+            assert_eq!(mock::reason(&answer), reason, "{method} {role:?}");
+        }
+    }
 }

@@ -54,3 +54,34 @@ where
         Either::Right(self.inner.call(call))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use firstcome_proto::{Reason, access::Role};
+
+    use super::{super::mock, *};
+
+    #[tokio::test]
+    async fn a_user_is_counted_and_a_stranger_is_not() {
+        let limiter = Limiter::new("1/h burst 2".parse().unwrap(), "user");
+        let mut service = UserLimitLayer { limiter }.layer(mock::passes());
+        let limited = Some(Reason::RateLimited);
+        let table = [
+            (Some(1), None),
+            (Some(1), None),
+            (Some(1), limited),
+            (Some(2), None),
+            (None, None),
+            (None, None),
+            (None, None),
+        ];
+        for (place, (user, reason)) in table.into_iter().enumerate() {
+            let mut call = mock::call("order.v1.OrderService/GetOrder");
+            if let Some(user) = user {
+                call.caller = mock::caller(user, Role::User);
+            }
+            let answer = service.call(call).await.unwrap();
+            assert_eq!(mock::reason(&answer), reason, "call {place}");
+        }
+    }
+}

@@ -183,6 +183,20 @@ async fn an_error_of_the_edge_comes_as_trailers_in_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_sends_too_much_hears_why() {
+    let mesh = shop(|_| {}).await;
+    let request = GetProductRequest { product_id: "p".repeat(1 << 20) };
+    let body = wire::frame(&request);
+    let (head, answer) = exchange(&mesh, &post(GET_PRODUCT, &body, ""), &body).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let frames = frames(&answer);
+    assert_eq!((frames.len(), frames[0].0), (1, 0x80));
+    let trailers = String::from_utf8(frames[0].1.clone()).unwrap();
+    assert!(trailers.contains("grpc-status:3"), "INVALID_ARGUMENT: {trailers}");
+    assert_eq!(mesh.scripts.asked_in_all(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_text_exchange_is_base64_both_ways() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let mesh = shop(|_| {}).await;
