@@ -1,1 +1,10 @@
+//! A running shop for stories: the five services as processes on real stores, an operator, and as
+//! many buyers as a story needs.
 
+pub mod buyer;
+pub mod gate;
+pub mod scenario;
+pub mod shop;
+
+pub use buyer::Buyer;
+pub use shop::{Sale, Shop};

@@ -1,0 +1,128 @@
+//! A buyer with a client that behaves: one call, its answer or its refusal.
+
+use anyhow::Result;
+use firstcome_proto::{
+    Refusal, UserId,
+    order_v1::{
+        Address, CancelOrderRequest, GetOrderRequest, ListOrdersRequest, NewOrderLine, Order,
+        PayOrderRequest, PlaceOrderRequest, order_service_client::OrderServiceClient,
+        pay_order_request::Destination,
+    },
+};
+use rand::RngExt as _;
+use tonic::{Request, Status, transport::Channel};
+
+use crate::{Sale, shop::authorized};
+
+/// Somebody with an account, a device and an address on the network.
+#[derive(Clone)]
+pub struct Buyer {
+    /// Who.
+    pub user: UserId,
+    /// What lets them in.
+    pub token: String,
+    /// Where they call from, for the edge's limits.
+    pub address: String,
+    channel: Channel,
+}
+
+impl Buyer {
+    /// A buyer at a random address.
+    pub fn new(channel: Channel, user: UserId, token: String) -> Result<Self> {
+        let [a, b, c]: [u8; 3] = rand::rng().random();
+        Ok(Self { user, token, address: format!("10.{a}.{b}.{c}"), channel })
+    }
+
+    /// A call by this buyer.
+    pub fn call<T>(&self, message: T) -> Request<T> {
+        let mut request = authorized(message, &self.token);
+        let address = self.address.parse().expect("addresses are ASCII");
+        request.metadata_mut().insert("x-forwarded-for", address);
+        request
+    }
+
+    /// Orders.
+    pub fn orders(&self) -> OrderServiceClient<Channel> {
+        OrderServiceClient::new(self.channel.clone())
+    }
+
+    /// Buys one unit of the sale's first SKU.
+    pub async fn buy(&self, sale: &Sale, key: &str) -> Result<Order, Refusal> {
+        self.place(key, &[(&sale.product, &sale.skus[0], 1)]).await
+    }
+
+    /// Places an order of (product, SKU, quantity) lines.
+    pub async fn place(
+        &self,
+        key: &str,
+        lines: &[(&str, &str, i32)],
+    ) -> Result<Order, Refusal> {
+        self.try_place(key, lines).await.map_err(|status| Refusal::from_status(&status))
+    }
+
+    /// Places an order and gives the status as it came.
+    pub async fn try_place(
+        &self,
+        key: &str,
+        lines: &[(&str, &str, i32)],
+    ) -> Result<Order, Status> {
+        let lines = lines.iter().map(|(product, sku, quantity)| NewOrderLine {
+            product_id: (*product).to_owned(),
+            sku_id: (*sku).to_owned(),
+            quantity: *quantity,
+        });
+        let request =
+            PlaceOrderRequest { idempotency_key: key.to_owned(), lines: lines.collect() };
+        let response = self.orders().place_order(self.call(request)).await?;
+        Ok(response.into_inner().order.expect("an answer carries the order"))
+    }
+
+    /// Pays with a test card.
+    pub async fn pay(&self, order_id: &str, card: &str) -> Result<Order, Refusal> {
+        let request = PayOrderRequest {
+            order_id: order_id.to_owned(),
+            destination: Some(Destination::Address(address())),
+            payment_method: card.to_owned(),
+        };
+        let response = self.orders().pay_order(self.call(request)).await;
+        let response = response.map_err(|status| Refusal::from_status(&status))?;
+        Ok(response.into_inner().order.expect("an answer carries the order"))
+    }
+
+    /// Cancels before payment.
+    pub async fn cancel(&self, order_id: &str) -> Result<Order, Refusal> {
+        let request = CancelOrderRequest { order_id: order_id.to_owned() };
+        let response = self.orders().cancel_order(self.call(request)).await;
+        let response = response.map_err(|status| Refusal::from_status(&status))?;
+        Ok(response.into_inner().order.expect("an answer carries the order"))
+    }
+
+    /// Reads an order.
+    pub async fn order(&self, order_id: &str) -> Result<Order, Refusal> {
+        let request = GetOrderRequest { order_id: order_id.to_owned() };
+        let response = self.orders().get_order(self.call(request)).await;
+        let response = response.map_err(|status| Refusal::from_status(&status))?;
+        Ok(response.into_inner().order.expect("an answer carries the order"))
+    }
+
+    /// Reads the newest orders.
+    pub async fn newest_orders(&self) -> Result<Vec<Order>, Refusal> {
+        let request = ListOrdersRequest { page_size: 100, page_token: String::new() };
+        let response = self.orders().list_orders(self.call(request)).await;
+        let response = response.map_err(|status| Refusal::from_status(&status))?;
+        Ok(response.into_inner().orders)
+    }
+}
+
+/// Where the goods go.
+pub fn address() -> Address {
+    Address {
+        recipient: "Kim Minji".into(),
+        phone: "+821012345678".into(),
+        line1: "12 Seongsui-ro".into(),
+        line2: String::new(),
+        city: "Seoul".into(),
+        postal_code: "04784".into(),
+        country_code: "KR".into(),
+    }
+}

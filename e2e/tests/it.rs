@@ -1,0 +1,18 @@
+//! Stories through the edge, on real processes and real stores.
+
+#[path = "it/books.rs"]
+mod books;
+#[path = "it/failpoints.rs"]
+mod failpoints;
+#[path = "it/faults.rs"]
+mod faults;
+#[path = "it/grpcurl.rs"]
+mod grpcurl;
+#[path = "it/hostile.rs"]
+mod hostile;
+#[path = "it/purchase.rs"]
+mod purchase;
+#[path = "it/sale.rs"]
+mod sale;
+#[path = "it/web.rs"]
+mod web;

@@ -1,0 +1,121 @@
+//! Stores and services are lost in mid-rush; the sale goes on and the books balance.
+
+use std::{future::Future, time::Duration};
+
+use firstcome_e2e::{Sale, Shop, shop::Terms};
+use firstcome_local::Role;
+use firstcome_proto::Reason;
+use firstcome_workbench::rush::{RushArgs, rush};
+use sqlx::PgPool;
+
+/// A rush that is small enough for a debug build and long enough to be hit.
+fn args() -> RushArgs {
+    RushArgs {
+        buyers: 600,
+        stock: 60,
+        hold: Duration::from_secs(2),
+        limit: 1,
+        sign_ups: 0,
+        connections: 8,
+        in_flight: 256,
+        deadline: Duration::from_secs(90),
+        settle: Duration::from_secs(30),
+        json: true,
+    }
+}
+
+/// Runs a rush and does something to it once a third of the stock has been admitted.
+async fn in_mid_rush<F, Fut>(shop: &Shop, fault: F)
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let pool = PgPool::connect(shop.mesh.address().database_url(Role::Inventory)).await.unwrap();
+    let count = || async { holds(&pool).await.unwrap_or(0) };
+    let before = count().await;
+    let hit = async {
+        let admitted = || async { count().await >= before + 20 };
+        firstcome_testkit::eventually(Duration::from_secs(60), admitted).await;
+        fault().await;
+    };
+    let args = args();
+    let (report, ()) = futures::join!(rush(shop.mesh.address(), &args), hit);
+    let report = report.unwrap();
+    assert_eq!(report.sold, 60, "{:?} {:?}", report.refused, report.refusals);
+    assert_eq!(report.oversold, 0);
+    assert!(report.verified.is_clean(), "{:#?}", report.verified.violations);
+}
+
+async fn holds(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from holds").fetch_one(pool).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_goes_on_when_services_and_postgres_die() {
+    use firstcome_local::Service;
+    let shop = Shop::own(&[]).await.unwrap();
+    for service in [Service::Inventory, Service::Order] {
+        in_mid_rush(&shop, || async {
+            shop.mesh.kill9(service).await;
+            shop.mesh.start_again(service).await.unwrap();
+        })
+        .await;
+    }
+    in_mid_rush(&shop, || async {
+        shop.mesh.stores().postgres().unwrap().restart().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_goes_on_when_redis_forgets_everything() {
+    let shop = Shop::own(&[]).await.unwrap();
+    in_mid_rush(&shop, || async {
+        shop.mesh.stores().redis().unwrap().flush_all().await.unwrap();
+    })
+    .await;
+
+    let sale = shop.sell(Terms { limit_per_buyer: 1, ..Terms::of(5) }).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let order = buyer.buy(&sale, "k").await.unwrap();
+    shop.mesh.stores().redis().unwrap().flush_all().await.unwrap();
+    assert_eq!(answered(&sale, "k", &buyer).await.unwrap().order_id, order.order_id);
+    let again = answered(&sale, "another key", &buyer).await.unwrap_err();
+    assert_eq!(again.reason(), Reason::LimitPerBuyer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_goes_on_when_a_redis_primary_dies() {
+    let shop = Shop::own(&[]).await.unwrap();
+    in_mid_rush(&shop, || async {
+        let redis = shop.mesh.stores().redis().unwrap();
+        let url = shop.mesh.address().database_url(Role::Inventory);
+        let pool = PgPool::connect(url).await.unwrap();
+        let newest: uuid::Uuid =
+            sqlx::query_scalar("select product_id from products order by created_at desc limit 1")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        let place = redis.node_serving(&format!("fc:{{{newest}}}:stock")).await.unwrap();
+        redis.kill9(place).await;
+    })
+    .await;
+}
+
+/// A call's answer once the gate is there again.
+async fn answered(
+
+    sale: &Sale,
+    key: &str,
+    buyer: &firstcome_e2e::Buyer,
+) -> Result<firstcome_proto::order_v1::Order, firstcome_proto::Refusal> {
+    for _ in 0..200 {
+        match buyer.buy(sale, key).await {
+            Err(refusal) if refusal.reason() == Reason::Fenced => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            answer => return answer,
+        }
+    }
+    panic!("fenced for ten seconds");
+}

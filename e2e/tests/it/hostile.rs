@@ -1,0 +1,216 @@
+//! What the world may send, and the documented reason each gets. Nothing is held, nothing charged,
+//! and the others of the same batch are unharmed.
+
+use firstcome_e2e::{Shop, shop::Terms};
+use firstcome_proto::{
+    Reason, Refusal,
+    inventory_v1::{
+        AdjustStockRequest, ReserveRequest, catalog_service_client::CatalogServiceClient,
+        reservation_service_client::ReservationServiceClient,
+    },
+    order_v1::{
+        NewOrderLine, OrderState, PlaceOrderRequest, PlaceOrdersItem, PlaceOrdersRequest,
+        order_intake_service_client::OrderIntakeServiceClient,
+        order_service_client::OrderServiceClient,
+    },
+};
+use futures::future::join_all;
+use tonic::{Code, Request, Status};
+use uuid::Uuid;
+
+fn reason(status: &Status) -> Reason {
+    Refusal::from_status(status).reason()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faulty_orders_get_their_reason_and_harm_nobody_beside_them() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(100)).await.unwrap();
+    let (product, sku) = (sale.product.as_str(), sale.skus[0].as_str());
+    let nobody = Uuid::new_v4().to_string();
+    let long = "k".repeat(1 << 20);
+    let eleven = [(product, sku, 1); 11];
+    let table: Vec<(&str, Vec<(&str, &str, i32)>, Reason)> = vec![
+        ("zero", vec![(product, sku, 0)], Reason::InvalidArgument),
+        ("negative", vec![(product, sku, -5)], Reason::InvalidArgument),
+        ("2^31 - 1", vec![(product, sku, i32::MAX)], Reason::InvalidArgument),
+        ("no lines", vec![], Reason::InvalidArgument),
+        ("too many lines", eleven.to_vec(), Reason::InvalidArgument),
+        ("a SKU twice", vec![(product, sku, 1), (product, sku, 1)], Reason::InvalidArgument),
+        ("unknown SKU", vec![(product, &nobody, 1)], Reason::NotFound),
+        ("unknown product", vec![(&nobody, sku, 1)], Reason::NotFound),
+        ("not a UUID", vec![(product, "270 mm", 1)], Reason::InvalidArgument),
+        ("\u{7}bell", vec![(product, sku, 1)], Reason::InvalidArgument),
+        ("", vec![(product, sku, 1)], Reason::InvalidArgument),
+        (&long, vec![(product, sku, 1)], Reason::InvalidArgument),
+    ];
+    let buyers = shop.buyers(table.len() + 50).await.unwrap();
+    let (faulty, good) = buyers.split_at(table.len());
+
+    let refused = join_all(table.iter().zip(faulty).map(|((key, lines, want), buyer)| async move {
+        let status = buyer.try_place(key, lines).await.expect_err(key);
+        let name = &key[..key.len().min(20)];
+        assert_eq!(reason(&status), *want, "{name:?}: {status:?}");
+        assert_eq!(status.code(), want.code(), "{name:?}");
+    }));
+    let bought = join_all(good.iter().map(|buyer| buyer.buy(&sale, "good")));
+    let (_, bought) = futures::join!(refused, bought);
+
+    assert!(bought.iter().all(Result::is_ok), "{bought:?}");
+    assert_eq!(shop.stock(&sale).await.unwrap().skus[0].available, 50);
+    for buyer in faulty {
+        assert!(buyer.newest_orders().await.unwrap().is_empty());
+    }
+}
+
+/// 2^31 does not fit an int32; on the wire it may still be said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quantity_of_2_to_the_31_on_the_wire_is_refused() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(5)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    // The varint of 2^31 decodes to the most negative int32.
+    let order = buyer.try_place("k", &[(&sale.product, &sale.skus[0], i32::MIN)]).await;
+    assert_eq!(reason(&order.unwrap_err()), Reason::InvalidArgument);
+    assert_eq!(shop.stock(&sale).await.unwrap().skus[0].available, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_does_not_verify_lets_nobody_in() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(1)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let mut changed = buyer.token.clone().into_bytes();
+    let middle = changed.len() / 2;
+    changed[middle] = if changed[middle] == b'A' { b'B' } else { b'A' };
+    let expired = {
+        let file = shop.mesh.address().logs.join(format!("expired-{}.jsonl", Uuid::new_v4()));
+        let path = file.to_str().unwrap();
+        let args = ["seed", "--count", "1", "--out", path, "--token-ttl", "1s"];
+        let deadline = std::time::Duration::from_secs(60);
+        shop.mesh.address().run(firstcome_local::Service::User, &args, deadline).await.unwrap();
+        let line: serde_json::Value =
+            serde_json::from_str(std::fs::read_to_string(&file).unwrap().trim()).unwrap();
+        line["access_token"].as_str().unwrap().to_owned()
+    };
+    let try_with = |authorization: Option<String>| {
+        let mut request = buyer.call(PlaceOrderRequest {
+            idempotency_key: "k".into(),
+            lines: vec![NewOrderLine {
+                product_id: sale.product.clone(),
+                sku_id: sale.skus[0].clone(),
+                quantity: 1,
+            }],
+        });
+        request.metadata_mut().remove("authorization");
+        if let Some(value) = authorization {
+            request.metadata_mut().insert("authorization", value.parse().unwrap());
+        }
+        let mut orders = buyer.orders();
+        async move { orders.place_order(request).await.map(drop) }
+    };
+    let broken = [
+        None,
+        Some(String::new()),
+        Some("Bearer".into()),
+        Some("Bearer x.y.z".into()),
+        Some(format!("Basic {}", buyer.token)),
+        Some(format!("Bearer {}", String::from_utf8(changed).unwrap())),
+        Some(format!("Bearer {}.", buyer.token)),
+    ];
+    for authorization in broken {
+        let status = try_with(authorization.clone()).await.unwrap_err();
+        assert_eq!(reason(&status), Reason::TokenInvalid, "{authorization:?}");
+        assert_eq!(status.code(), Code::Unauthenticated);
+    }
+    let has_expired = || async {
+        let status = try_with(Some(format!("Bearer {expired}"))).await;
+        status.is_err_and(|status| reason(&status) == Reason::TokenExpired)
+    };
+    firstcome_testkit::eventually(std::time::Duration::from_secs(90), has_expired).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn internal_methods_do_not_exist_outside() {
+    let shop = Shop::shared().await;
+    let buyer = shop.buyer().await.unwrap();
+    let mut intake = OrderIntakeServiceClient::new(shop.channel.clone());
+    let item = PlaceOrdersItem { user_id: buyer.user.to_wire(), request: None };
+    let request = PlaceOrdersRequest { items: vec![item] };
+    let by_buyer = intake.place_orders(buyer.call(request.clone())).await.unwrap_err();
+    let by_admin = intake.place_orders(shop.as_admin(request)).await.unwrap_err();
+    let mut reservations = ReservationServiceClient::new(shop.channel.clone());
+    let reserve = reservations.reserve(shop.as_admin(ReserveRequest::default())).await;
+    let mut none = tonic::client::Grpc::new(shop.channel.clone());
+    none.ready().await.unwrap();
+    let codec = tonic_prost_codec();
+    let path = "/firstcome.order.v1.OrderService/NoSuchMethod".parse().unwrap();
+    let absent = none.unary(Request::new(ReserveRequest::default()), path, codec).await;
+    for status in [by_buyer, by_admin, reserve.map(drop).unwrap_err(), absent.unwrap_err()] {
+        assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+        assert_eq!(reason(&status), Reason::NoSuchMethod);
+    }
+}
+
+fn tonic_prost_codec() -> tonic_prost::ProstCodec<ReserveRequest, ReserveRequest> {
+    tonic_prost::ProstCodec::default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_from_outside_is_worth_nothing() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(1)).await.unwrap();
+    let buyers = shop.buyers(2).await.unwrap();
+    let order = buyers[0].buy(&sale, "k").await.unwrap();
+    let stolen = firstcome_mesh::Identity {
+        user: buyers[0].user,
+        session: firstcome_proto::SessionId(Uuid::new_v4()),
+        role: firstcome_proto::access::Role::Admin,
+    };
+
+    let request = firstcome_proto::order_v1::GetOrderRequest { order_id: order.order_id.clone() };
+    let mut mine = buyers[1].call(request.clone());
+    mine.metadata_mut().insert_bin(firstcome_mesh::identity::HEADER, stolen.to_header());
+    let status = buyers[1].orders().get_order(mine).await.unwrap_err();
+    assert_eq!(reason(&status), Reason::NotFound, "it is read as the token's owner");
+
+    let mut tokenless = Request::new(request);
+    tokenless.metadata_mut().insert_bin(firstcome_mesh::identity::HEADER, stolen.to_header());
+    let mut orders = OrderServiceClient::new(shop.channel.clone());
+    let status = orders.get_order(tokenless).await.unwrap_err();
+    assert_eq!(reason(&status), Reason::TokenInvalid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_method_is_not_for_buyers() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(1)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let request = AdjustStockRequest {
+        product_id: sale.product.clone(),
+        sku_id: sale.skus[0].clone(),
+        total: 1000,
+    };
+    let mut catalog = CatalogServiceClient::new(shop.channel.clone());
+    let status = catalog.adjust_stock(buyer.call(request.clone())).await.unwrap_err();
+    assert_eq!(reason(&status), Reason::PermissionDenied);
+    let adjusted = catalog.adjust_stock(shop.as_admin(request)).await.unwrap().into_inner();
+    assert_eq!(adjusted.product.unwrap().skus[0].total, 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faulty_payment_charges_nothing() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(1)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let order = buyer.buy(&sale, "k").await.unwrap();
+    let id = order.order_id.as_str();
+    for (order_id, card) in [(id, ""), (id, "pm\n"), ("", "pm_card_approve"), ("7", "pm")] {
+        let refusal = buyer.pay(order_id, card).await.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::InvalidArgument, "{order_id:?} {card:?}");
+    }
+    let nobody = Uuid::new_v4().to_string();
+    let refusal = buyer.pay(&nobody, "pm_card_approve").await.unwrap_err();
+    assert_eq!(refusal.reason(), Reason::NotFound);
+    assert_eq!(buyer.order(id).await.unwrap().state(), OrderState::PendingPayment);
+}
