@@ -97,7 +97,7 @@ impl TryFrom<AuthorizeRequest> for Intent {
 }
 
 fn payment_method(text: String) -> Result<String, Refusal> {
-    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if text.is_empty() || text.len() > PAYMENT_METHOD_BYTES_MAX || !printable {
         return Err(Refusal::invalid("payment_method", "want 1 to 100 printable ASCII characters"));
     }

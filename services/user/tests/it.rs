@@ -1,0 +1,8 @@
+//! The real app, a real Postgres, a real Redis Cluster, mail in a folder.
+
+mod it {
+    mod commands;
+    mod harness;
+    mod session;
+    mod sign_up;
+}
