@@ -1,1 +1,63 @@
-fn main() {}
+//! The commands of this repository. Everything that works with running services is done by
+//! `firstcome-workbench`, which is built first; this program itself compiles in seconds.
+
+mod check;
+mod tool;
+mod workbench;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workbench::Profile;
+
+/// firstcome's own commands
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything on this machine; Ctrl-C stops it, a second `up` continues with the data
+    #[command(disable_help_flag = true)]
+    Up(Arguments),
+    /// Stop what `up` started; --wipe removes its data
+    #[command(disable_help_flag = true)]
+    Down(Arguments),
+    /// Let 20 000 buyers storm a drop of 500, and check the books
+    #[command(disable_help_flag = true)]
+    Rush(Arguments),
+    /// Check the books
+    #[command(disable_help_flag = true)]
+    Verify(Arguments),
+    /// Renew what the query macros know of the database; --check only looks
+    #[command(disable_help_flag = true)]
+    Prepare(Arguments),
+    /// Everything that CI runs
+    Test(check::TestArgs),
+}
+
+/// Passed on as they are; `--help` too.
+#[derive(clap::Args)]
+struct Arguments {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> Result<ExitCode> {
+    let (name, profile, arguments) = match CommandLine::parse().command {
+        Command::Test(args) => return check::test(&args),
+        Command::Up(passed) => ("up", Profile::Release, passed.arguments),
+        Command::Rush(passed) => ("rush", Profile::Release, passed.arguments),
+        Command::Verify(passed) => ("verify", Profile::Release, passed.arguments),
+        Command::Down(passed) => ("down", Profile::Any, passed.arguments),
+        Command::Prepare(passed) => ("prepare", Profile::Dev, passed.arguments),
+    };
+    workbench::build(profile)?;
+    // Returns only when it fails: the workbench takes this process's place, signals and all.
+    Err(workbench::replace_us(profile, name, &arguments))
+}

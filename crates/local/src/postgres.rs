@@ -63,6 +63,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Postgres {
     runner: Runner,
+    port: u16,
+    folder: PathBuf,
     admin_url: String,
     database: Database,
 }
@@ -92,12 +94,23 @@ impl Postgres {
         runner.start().await?;
         wait_until_ready(&runner, &admin_url).await?;
         let database = Database::prepare(&admin_url, passwords).await?;
-        Ok(Self { runner, admin_url, database })
+        let Options { port, folder, .. } = options;
+        Ok(Self { runner, port, folder, admin_url, database })
     }
 
     /// The database inside.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its data is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where the administrator logs in, without a database's name.

@@ -211,9 +211,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         // Checked first: the number of an ended and reaped child may be another process by now.
         if self.ended().is_none() {
-            let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-            // The only failure left is that it ended in between, which is what a signal is for.
-            let _ = kill_process(pid.expect("a child's number is positive"), signal);
+            crate::process::signal(self.pid, signal);
         }
     }
 
@@ -258,6 +256,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill9();
+    }
+}
+
+/// Sends a signal to a process; one that has ended, or that is not ours to signal, takes none.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -1,7 +1,13 @@
-//! The commands run against a local mesh: `rush` storms it, `verify` holds its books against what
-//! the buyers were told.
+//! The commands run against a local mesh: `up` brings it up, `rush` storms it, `verify` holds its
+//! books against what the buyers were told.
 
+pub mod counter;
+pub mod down;
+pub mod prepare;
 pub mod receipts;
 pub mod report;
 pub mod rush;
+pub mod state;
+pub mod up;
 pub mod verify;
+pub mod welcome;

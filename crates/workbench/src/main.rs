@@ -1,0 +1,112 @@
+//! The commands of `cargo xtask` that work with running services.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use firstcome_local::{Address, Checkout, tools::Programs};
+use firstcome_workbench::{
+    down::{self, DownArgs},
+    prepare::{self, PrepareArgs},
+    receipts::Receipts,
+    rush::{self, RushArgs},
+    state::State,
+    up::{self, Up, UpArgs},
+    verify::{self, VerifyArgs, VerifySources},
+};
+
+/// firstcome on this machine.
+#[derive(Parser)]
+#[command(name = "firstcome-workbench", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything, say what to try, and stop it on Ctrl-C
+    Up(UpArgs),
+    /// Stop what `up` started
+    Down(DownArgs),
+    /// Let a crowd storm a drop, and check the books
+    Rush {
+        #[command(flatten)]
+        rush: RushArgs,
+        #[command(flatten)]
+        up: UpArgs,
+    },
+    /// Check the books
+    Verify {
+        #[command(flatten)]
+        verify: VerifyArgs,
+        #[command(flatten)]
+        up: UpArgs,
+    },
+    /// Renew what the query macros know of the database
+    Prepare(PrepareArgs),
+    /// Find the stores' programs, or install them
+    #[command(hide = true)]
+    Tools,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FIRSTCOME_LOG")
+        .unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let checkout = Checkout::here();
+    let is_success = match CommandLine::parse().command {
+        Command::Up(args) => up::up(&checkout, &args).await.map(|()| true)?,
+        Command::Down(args) => down::down(&checkout, &args).await.map(|()| true)?,
+        Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true)?,
+        Command::Tools => Programs::find_or_install(&checkout).map(|_| true)?,
+        Command::Rush { rush: args, up } => {
+            let report =
+                on_mesh(&checkout, &up, async |mesh| rush::rush(mesh, &args).await).await?;
+            print(args.json, report.to_json(), &report);
+            report.is_success()
+        }
+        Command::Verify { verify: args, up } => {
+            let receipts = args.receipts()?.or(newest_receipts(&checkout)?);
+            let report = on_mesh(&checkout, &up, async |mesh| {
+                verify::verify(&VerifySources::of(mesh), receipts.as_ref(), args.settle).await
+            });
+            let report = report.await?;
+            print(args.json, report.to_json(), &report);
+            report.is_clean()
+        }
+    };
+    Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Works on the mesh that is up, or on one of our own that is stopped afterwards.
+async fn on_mesh<T>(
+    checkout: &Checkout,
+    args: &UpArgs,
+    work: impl AsyncFnOnce(&Address) -> Result<T>,
+) -> Result<T> {
+    if let Some(state) = State::find(checkout)? {
+        return work(&state.address).await;
+    }
+    let up = Up::start(checkout, args).await?;
+    let worked = work(&up.state().address).await;
+    eprintln!("stopping ...");
+    up.stop().await;
+    worked
+}
+
+/// What the last rush of this checkout was told, if there was one.
+fn newest_receipts(checkout: &Checkout) -> Result<Option<Receipts>> {
+    let entries = std::fs::read_dir(checkout.state().join("receipts")).into_iter().flatten();
+    let receipts = entries.flatten().map(|entry| entry.path());
+    let mut receipts: Vec<PathBuf> =
+        receipts.filter(|path| path.extension().is_some_and(|name| name == "jsonl")).collect();
+    receipts.sort_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
+    receipts.pop().map(|path| Receipts::read(&path)).transpose()
+}
+
+fn print(json: bool, object: serde_json::Value, words: &dyn std::fmt::Display) {
+    if json { println!("{object}") } else { println!("{words}") }
+}

@@ -1,0 +1,145 @@
+//! `test`: everything that CI runs, in one list. What cannot run here is skipped, and said so.
+
+use std::{
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use crate::{
+    tool,
+    workbench::{self, Profile, cargo},
+};
+
+/// Where e2e finds grpcurl.
+const GRPCURL_VARIABLE: &str = "FIRSTCOME_GRPCURL";
+
+/// Which steps.
+#[derive(clap::Args)]
+pub struct TestArgs {
+    /// Run this step only; may be given several times
+    #[arg(long, value_enum)]
+    only: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Step {
+    /// rustfmt finds nothing to do
+    Format,
+    /// clippy finds nothing to say
+    Clippy,
+    /// buf finds nothing to say about the contract
+    Contract,
+    /// The stores' programs are there, or get there
+    Tools,
+    /// The binaries that e2e runs
+    Build,
+    /// Every test of the workspace
+    Test,
+    /// The committed query data fits the migrations
+    Prepare,
+}
+
+impl Step {
+    /// What fails soonest comes first; the programs of the stores before whatever starts them.
+    const ALL: [Self; 7] = [
+        Self::Format,
+        Self::Contract,
+        Self::Clippy,
+        Self::Tools,
+        Self::Build,
+        Self::Test,
+        Self::Prepare,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Clippy => "clippy",
+            Self::Contract => "contract",
+            Self::Tools => "tools",
+            Self::Build => "build",
+            Self::Test => "test",
+            Self::Prepare => "prepare",
+        }
+    }
+}
+
+/// Runs the steps until one fails.
+pub fn test(args: &TestArgs) -> Result<ExitCode> {
+    let started = Instant::now();
+    let mut skipped = Vec::new();
+    for step in Step::ALL {
+        if !args.only.is_empty() && !args.only.contains(&step) {
+            continue;
+        }
+        eprintln!("\n=== {}", step.name());
+        let begun = Instant::now();
+        let outcome = run(step, &mut skipped);
+        let took = seconds(begun.elapsed());
+        match outcome {
+            Ok(()) => eprintln!("=== {}: {took}", step.name()),
+            Err(error) => {
+                eprintln!("=== {} FAILED after {took}: {error:#}", step.name());
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    eprintln!();
+    for what in &skipped {
+        eprintln!("skipped: {what}");
+    }
+    if skipped.is_empty() {
+        eprintln!("skipped: nothing");
+    }
+    eprintln!("all passed in {}", seconds(started.elapsed()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
+    match step {
+        Step::Format => tool::run(cargo().args(["fmt", "--all", "--check"])),
+        Step::Clippy => {
+            let flags = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+            tool::run(cargo().args(flags))
+        }
+        Step::Contract => match tool::buf() {
+            Ok(buf) => {
+                let buf = || {
+                    let mut command = Command::new(&buf);
+                    command.current_dir(workbench::root());
+                    command
+                };
+                tool::run(buf().arg("lint"))?;
+                tool::run(buf().args(["format", "--diff", "--exit-code"]))
+            }
+            Err(error) => {
+                skipped.push(format!("buf lint and buf format: {error:#}"));
+                Ok(())
+            }
+        },
+        Step::Tools => {
+            workbench::build(Profile::Dev)?;
+            tool::run(Command::new(workbench::program(Profile::Dev)?).arg("tools"))
+        }
+        Step::Build => tool::run(cargo().args(["build", "--workspace", "--bins"])),
+        Step::Test => {
+            let mut tests = cargo();
+            match tool::grpcurl() {
+                Ok(grpcurl) => drop(tests.env(GRPCURL_VARIABLE, grpcurl)),
+                Err(error) => skipped.push(format!("the grpcurl story of e2e: {error:#}")),
+            }
+            tool::run(tests.args(["test", "--workspace"]))
+        }
+        Step::Prepare => {
+            workbench::build(Profile::Dev)?;
+            tool::run(Command::new(workbench::program(Profile::Dev)?).args(["prepare", "--check"]))
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

@@ -1,0 +1,80 @@
+//! Programs that only some steps need: installed under `.dev/tools` by the machine's own npm or
+//! Go, or else the step is skipped.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workbench::root;
+
+/// Lints and formats the contract.
+const BUF: &str = "@bufbuild/buf@1.75.0";
+/// Calls the edge as a stranger would.
+const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
+
+/// buf, or why there is none.
+pub fn buf() -> Result<PathBuf> {
+    let folder = tools().join("npm");
+    let program = folder.join("node_modules/.bin/buf");
+    let version = BUF.rsplit('@').next().unwrap_or_default();
+    if answers(&program, "--version", version) {
+        return Ok(program);
+    }
+    if !exists("npm") {
+        bail!("no npm on this machine to install {BUF} with");
+    }
+    eprintln!("installing {BUF} with npm into {} ...", folder.display());
+    fs::create_dir_all(&folder)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg(BUF);
+    run(&mut npm)?;
+    Ok(program)
+}
+
+/// grpcurl, or why there is none.
+pub fn grpcurl() -> Result<PathBuf> {
+    let folder = tools().join("bin");
+    let program = folder.join("grpcurl");
+    if program.exists() {
+        return Ok(program);
+    }
+    if !exists("go") {
+        bail!("no go on this machine to install {GRPCURL} with");
+    }
+    eprintln!("installing {GRPCURL} with go into {} ...", folder.display());
+    run(Command::new("go").args(["install", GRPCURL]).env("GOBIN", &folder))?;
+    Ok(program)
+}
+
+/// Whether PATH leads to a program.
+pub fn exists(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a command in front of the user.
+pub fn run(command: &mut Command) -> Result<()> {
+    let name = Path::new(command.get_program()).display().to_string();
+    let status = command.status().with_context(|| format!("run {name}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}
+
+fn answers(program: &Path, argument: &str, wanted: &str) -> bool {
+    let mut command = Command::new(program);
+    let output = command.arg(argument).stderr(Stdio::piped()).output();
+    output.is_ok_and(|output| {
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).contains(wanted)
+    })
+}
+
+fn tools() -> PathBuf {
+    root().join(".dev/tools")
+}

@@ -1,0 +1,98 @@
+//! Building `firstcome-workbench`, with the services where it needs them, and becoming it.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Error, Result, bail};
+
+/// The services and what drives them.
+const PACKAGES: [&str; 6] = [
+    "firstcome-workbench",
+    "firstcome-user",
+    "firstcome-inventory",
+    "firstcome-order",
+    "firstcome-payment",
+    "firstcome-edge",
+];
+
+/// How to build.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Services and workbench, as they are measured.
+    Release,
+    /// The workbench alone, quickly.
+    Dev,
+    /// Whichever workbench there is; a dev one when there is none.
+    Any,
+}
+
+/// Builds what the profile needs; cargo shows its progress.
+pub fn build(profile: Profile) -> Result<()> {
+    let arguments: Vec<&str> = match profile {
+        Profile::Release => {
+            let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+            ["build", "--release"].into_iter().chain(packages).collect()
+        }
+        Profile::Dev => vec!["build", "--package", PACKAGES[0]],
+        Profile::Any if program(profile)?.exists() => return Ok(()),
+        Profile::Any => vec!["build", "--package", PACKAGES[0]],
+    };
+    let status = cargo().args(arguments).status().context("run cargo")?;
+    if !status.success() {
+        bail!("the build failed");
+    }
+    Ok(())
+}
+
+/// Becomes the workbench: its signals and its exit code are ours. The answer is why not.
+pub fn replace_us(profile: Profile, command: &str, arguments: &[OsString]) -> Error {
+    match program(profile) {
+        Ok(program) => {
+            let error = Command::new(&program).arg(command).args(arguments).exec();
+            Error::new(error).context(format!("run {}", program.display()))
+        }
+        Err(error) => error,
+    }
+}
+
+/// The workbench of this profile.
+pub fn program(profile: Profile) -> Result<PathBuf> {
+    let target = target_folder()?;
+    let release = target.join("release").join(PACKAGES[0]);
+    let debug = target.join("debug").join(PACKAGES[0]);
+    Ok(match profile {
+        Profile::Release => release,
+        Profile::Dev => debug,
+        Profile::Any if release.exists() => release,
+        Profile::Any => debug,
+    })
+}
+
+/// The cargo that runs us, in the workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// The folder of the workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")
+}
+
+/// Where cargo builds: the user's configuration may have moved it.
+fn target_folder() -> Result<PathBuf> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+    let output = metadata.output().context("run cargo metadata")?;
+    let text = String::from_utf8(output.stdout).context("read cargo metadata")?;
+    // One string of one large object: not worth a parser.
+    let (_, rest) = text.split_once(r#""target_directory":""#).context("no target folder")?;
+    let (folder, _) = rest.split_once('"').context("no target folder")?;
+    Ok(PathBuf::from(folder))
+}
