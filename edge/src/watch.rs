@@ -29,6 +29,10 @@ use crate::wire::{self, Response};
 
 /// At most ten a second: faster than an eye, slower than a rush changes the stock.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
+/// With very many watchers, a product's updates come less often, so that writing them to everybody
+/// leaves the machine time to sell: 20 000 watchers are told once a second.
+const UPDATE_INTERVAL_PER_WATCHER: Duration = Duration::from_micros(50);
+const UPDATE_INTERVAL_LONGEST: Duration = Duration::from_secs(1);
 /// Products that are watched at once; each costs a stream to inventory.
 const FEEDS_MAX: usize = 4096;
 /// Pauses before a lost stream is opened again: jittered, doubled, at most the longest.
@@ -172,7 +176,7 @@ impl Inner {
             if let Some(status) = broken {
                 return status;
             }
-            next_at = Instant::now() + UPDATE_INTERVAL;
+            next_at = Instant::now() + update_interval(feed.receiver_count());
         }
     }
 
@@ -192,6 +196,12 @@ impl Inner {
         feeds.remove(product);
         feed.send_replace(Latest::Ended(Arc::new(status)));
     }
+}
+
+fn update_interval(watchers: usize) -> Duration {
+    let watchers = u32::try_from(watchers).unwrap_or(u32::MAX);
+    let wanted = UPDATE_INTERVAL_PER_WATCHER.saturating_mul(watchers);
+    wanted.clamp(UPDATE_INTERVAL, UPDATE_INTERVAL_LONGEST)
 }
 
 fn stopping() -> Status {
@@ -256,5 +266,19 @@ impl http_body::Body for Stream {
 
     fn is_end_stream(&self) -> bool {
         self.has_ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_told_less_often_but_every_second() {
+        let table = [(0, 100), (1, 100), (2000, 100), (10_000, 500), (20_000, 1000)];
+        for (watchers, interval_ms) in table {
+            assert_eq!(update_interval(watchers), Duration::from_millis(interval_ms), "{watchers}");
+        }
+        assert_eq!(update_interval(usize::MAX), UPDATE_INTERVAL_LONGEST);
     }
 }
