@@ -19,21 +19,21 @@
 //! may drive one order: whoever loses a move reads the row and goes on from there. An effect is
 //! never undone while it is unknown, except an authorisation, which `void` kills even unseen.
 
-use std::{collections::HashSet, time::Duration};
+mod moves;
 
-use firstcome_mesh::{
-    Answers, BatchCall, Batcher, Deadline, Rejected, Shutdown, batcher::Limits, failpoint,
-};
+use std::time::Duration;
+
+use firstcome_mesh::{Batcher, Deadline, Rejected, Shutdown, batcher::Limits, failpoint};
 use firstcome_proto::{Reason, Refusal, inventory_v1::ReleaseCause, payment_v1::PaymentState};
-use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
     error::Error,
     hold,
     order::{Failure, Order, State, words},
+    pay::moves::Moves,
     peers::{Charges, Inventory, Payment, Verb},
-    store::{self, Move, Store},
+    store::{Move, Store},
 };
 
 words! {
@@ -209,7 +209,7 @@ impl Saga {
         limits: Limits,
         lease: Duration,
     ) -> Self {
-        let moves = Batcher::new(Moves { store: store.clone() }, limits);
+        let moves = Batcher::new(Moves::new(store.clone()), limits);
         Self { store, moves, inventory, charges, shutdown, lease }
     }
 
@@ -378,40 +378,106 @@ fn unknown(step: Step, refusal: &Refusal) -> Outcome {
     Outcome::Unknown
 }
 
-/// Writes the moves of many orders as one statement.
-struct Moves {
-    store: Store,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl BatchCall for Moves {
-    type Key = ();
-    type Item = Move;
-    /// When the order's state last changed; `None` when the order is no longer at that step.
-    type Answer = Option<OffsetDateTime>;
+    /// What the table moves, as far as the promises care.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct World {
+        hold: Goods,
+        money: Cash,
+    }
 
-    async fn call(&self, (): (), moves: Vec<Move>, mut answers: Answers<Self::Answer>) {
-        // Two drivers of one order may meet in a batch. The first one moves it; the other sees
-        // that it did not, as if it had come later. Sorted, so that the rows of two batches are
-        // locked in one order.
-        let mut orders = HashSet::new();
-        let mut first: Vec<(usize, Move)> = Vec::with_capacity(moves.len());
-        for (place, step) in moves.into_iter().enumerate() {
-            if orders.insert(step.order) {
-                first.push((place, step));
-            }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Goods {
+        Held,
+        Pinned,
+        Sold,
+        Free,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Cash {
+        Kept,
+        Reserved,
+        Taken,
+    }
+
+    /// How each step may end in this world, and what the world is then.
+    fn endings(step: Step, world: World) -> Vec<(Outcome, World)> {
+        use Outcome::{Declined, Done, HadExpired, Refused, StillUnknown};
+        let hold = |outcome, hold| (outcome, World { hold, ..world });
+        let cash = |outcome, money| (outcome, World { money, ..world });
+        let free = match world.hold {
+            Goods::Held | Goods::Pinned | Goods::Free => hold(Done, Goods::Free),
+            Goods::Sold => (Refused, world),
+        };
+        match step {
+            Step::Expire => vec![free],
+            Step::Cancel => vec![free, hold(HadExpired, Goods::Free)],
+            Step::Pin => vec![hold(Done, Goods::Pinned), hold(Refused, Goods::Free)],
+            Step::Authorize => vec![
+                cash(Done, Cash::Reserved),
+                cash(Declined(Failure::CardDeclined), Cash::Kept),
+                cash(Refused, Cash::Kept),
+                cash(StillUnknown, Cash::Kept),
+                cash(StillUnknown, Cash::Reserved),
+            ],
+            Step::Settle => vec![hold(Done, Goods::Sold), hold(Refused, Goods::Free)],
+            Step::Capture => vec![
+                cash(Done, Cash::Taken),
+                cash(Refused, Cash::Kept),
+                cash(Refused, Cash::Reserved),
+            ],
+            Step::Restock => vec![hold(Done, Goods::Free)],
+            Step::Void => vec![cash(Done, Cash::Kept), cash(Refused, Cash::Taken)],
+            Step::Refund => vec![cash(Done, Cash::Kept)],
+            Step::Release => vec![free],
         }
-        first.sort_unstable_by_key(|(_, step)| step.order);
-        let moves: Vec<Move> = first.iter().map(|&(_, step)| step).collect();
-        match self.store.make(&moves).await {
-            Ok(moved) => {
-                for (place, step) in first {
-                    answers.answer(place, moved.get(&step.order).copied());
+    }
+
+    fn walk(step: Step, world: World, way: &mut Vec<(Step, Outcome)>, ends: &mut usize) {
+        assert!(way.len() < Step::ALL.len(), "no way is longer: {way:?}");
+        for (outcome, world) in endings(step, world) {
+            way.push((step, outcome));
+            match next(step, outcome) {
+                Next::Go(step) | Next::Undo(step, _) => walk(step, world, way, ends),
+                Next::End(State::Preparing) => {
+                    assert_eq!((world.hold, world.money), (Goods::Sold, Cash::Taken), "{way:?}");
+                    *ends += 1;
                 }
-                answers.answer_rest(|_| None);
+                Next::End(_) => {
+                    assert_eq!((world.hold, world.money), (Goods::Free, Cash::Kept), "{way:?}");
+                    *ends += 1;
+                }
+                stuck => panic!("{stuck:?} after {way:?}"),
             }
-            // Left open, and so answered as unknown; the rows say what became of it.
-            Err(store::Error::Unavailable(fault)) => tracing::warn!(%fault, "cannot save steps"),
-            Err(fault) => tracing::error!(%fault, "cannot save steps"),
+            way.pop();
         }
+    }
+
+    #[test]
+    fn every_way_through_the_table_ends_with_goods_and_money_or_with_neither() {
+        let world = World { hold: Goods::Held, money: Cash::Kept };
+        for (start, ends_wanted) in [(Step::Expire, 1), (Step::Cancel, 2), (Step::Pin, 15)] {
+            let mut ends = 0;
+            walk(start, world, &mut Vec::new(), &mut ends);
+            assert_eq!(ends, ends_wanted, "ways from {start:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_tried_again_and_only_an_authorisation_is_ever_given_up() {
+        for &step in Step::ALL {
+            let (again, given_up) = match step {
+                Step::Expire => (Next::Leave, Next::Leave),
+                Step::Authorize => (Next::Again, Next::Undo(Step::Void, Failure::NoAnswer)),
+                _ => (Next::Again, Next::Leave),
+            };
+            assert_eq!(next(step, Outcome::Unknown), again, "{step:?}");
+            assert_eq!(next(step, Outcome::StillUnknown), given_up, "{step:?}");
+        }
+        assert_eq!(next(Step::Expire, Outcome::NotYet), Next::Later(EXPIRE_AGAIN));
     }
 }

@@ -6,7 +6,9 @@ mod it {
     mod app;
     mod peers;
 
+    mod failpoints;
     mod intake;
+    mod outage;
     mod reads;
     mod resume;
     mod saga;

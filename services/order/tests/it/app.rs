@@ -65,8 +65,8 @@ impl Shop {
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,
-            inventory_endpoint: format!("http://{}", self.address),
-            payment_endpoint: format!("http://{}", self.address),
+            inventory_endpoint: self.peers_endpoint(),
+            payment_endpoint: self.peers_endpoint(),
             batch_items_max: 512,
             batches_in_flight_max: 2,
             step_lease,
@@ -87,6 +87,11 @@ impl Shop {
         let address = address.await.unwrap();
         let channel = firstcome_mesh::upstream::channel(&format!("http://{address}")).unwrap();
         Replica { runtime: Some(runtime), channel }
+    }
+
+    /// Where both peers listen.
+    pub fn peers_endpoint(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// How many rows there are, in any state.
@@ -161,6 +166,18 @@ impl Drop for Replica {
 }
 
 impl Buyer {
+    /// Somebody new, at a program that listens on this port.
+    pub fn at(port: u16) -> Self {
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let channel = firstcome_mesh::upstream::channel(&endpoint).unwrap();
+        Self { id: UserId(Uuid::new_v4()), orders: OrderServiceClient::new(channel) }
+    }
+
+    /// The same person as somewhere else.
+    pub fn with_id(self, id: UserId) -> Self {
+        Self { id, ..self }
+    }
+
     pub async fn place(&self, key: &str, lines: &[(Uuid, Uuid, i32)]) -> Result<Order, Refusal> {
         let request = self.says(place_request(key, lines));
         let answer = self.orders.clone().place_order(request).await.map_err(refusal)?;
