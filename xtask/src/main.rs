@@ -48,8 +48,18 @@ struct Arguments {
     arguments: Vec<OsString>,
 }
 
-fn main() -> Result<ExitCode> {
-    let (name, profile, arguments) = match CommandLine::parse().command {
+fn main() -> ExitCode {
+    match run(CommandLine::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let (name, profile, arguments) = match command {
         Command::Test(args) => return check::test(&args),
         Command::Up(passed) => ("up", Profile::Release, passed.arguments),
         Command::Rush(passed) => ("rush", Profile::Release, passed.arguments),

@@ -59,8 +59,10 @@ impl Stores {
         let start_postgres = async {
             let (None, Some(programs)) = (&own.database_url, &programs) else { return Ok(None) };
             port::ensure_free(ports.postgres, "postgres")?;
-            let folder = if User::is_root() { checkout.data_of_root() } else { checkout.data() }
-                .join("postgres");
+            let folder = match User::is_root() {
+                true => checkout.data_of_root(),
+                false => checkout.data().join("postgres"),
+            };
             let server = Postgres::start(postgres::Options {
                 programs: programs.postgres.clone(),
                 folder,

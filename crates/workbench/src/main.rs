@@ -51,22 +51,34 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
+async fn main() -> ExitCode {
+    match run(CommandLine::parse().command).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// False when it ran to its end, and what it found is not good.
+async fn run(command: Command) -> Result<bool> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FIRSTCOME_LOG")
         .unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let checkout = Checkout::here();
-    let is_success = match CommandLine::parse().command {
-        Command::Up(args) => up::up(&checkout, &args).await.map(|()| true)?,
-        Command::Down(args) => down::down(&checkout, &args).await.map(|()| true)?,
-        Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true)?,
-        Command::Tools => Programs::find_or_install(&checkout).map(|_| true)?,
+    match command {
+        Command::Up(args) => up::up(&checkout, &args).await.map(|()| true),
+        Command::Down(args) => down::down(&checkout, &args).await.map(|()| true),
+        Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true),
+        Command::Tools => Programs::find_or_install(&checkout).map(|_| true),
         Command::Rush { rush: args, up } => {
             let report =
                 on_mesh(&checkout, &up, async |mesh| rush::rush(mesh, &args).await).await?;
             print(args.json, report.to_json(), &report);
-            report.is_success()
+            Ok(report.is_success())
         }
         Command::Verify { verify: args, up } => {
             let receipts = args.receipts()?.or(newest_receipts(&checkout)?);
@@ -75,10 +87,9 @@ async fn main() -> Result<ExitCode> {
             });
             let report = report.await?;
             print(args.json, report.to_json(), &report);
-            report.is_clean()
+            Ok(report.is_clean())
         }
-    };
-    Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }
 
 /// Works on the mesh that is up, or on one of our own that is stopped afterwards.
