@@ -17,12 +17,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use clap::{Args as _, FromArgMatches as _};
 use firstcome_local::{Address, Checkout, Service};
 use firstcome_mesh::upstream;
 use firstcome_proto::order_v1::OrderState;
 use rand::seq::SliceRandom as _;
 use tonic::transport::Channel;
 
+pub use crowd::mailed_code;
 pub use tally::Latency;
 
 use crate::{
@@ -59,7 +61,7 @@ pub struct RushArgs {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
     /// PlaceOrder calls in flight at most
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: u32,
     /// The sale ends by then, sold out or not
     #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
@@ -73,6 +75,15 @@ pub struct RushArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+impl Default for RushArgs {
+    /// What an empty command line gives.
+    fn default() -> Self {
+        let command = RushArgs::augment_args(clap::Command::new("rush"));
+        let matches = command.get_matches_from(["rush"]);
+        RushArgs::from_arg_matches(&matches).expect("every argument has a default")
+    }
 }
 
 impl RushArgs {
@@ -173,4 +184,16 @@ fn resold(receipts: &Receipts, stock: u32) -> u64 {
         .map(|(_, order)| order.order)
         .collect();
     sold_again.len().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_main_job() {
+        let args = RushArgs::default();
+        assert_eq!((args.buyers, args.stock, args.limit, args.sign_ups), (20_000, 500, 1, 20));
+        assert_eq!(args.hold, Duration::from_secs(5));
+    }
 }

@@ -11,10 +11,15 @@ mod store;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
-use firstcome_local::{Address, Role};
-use firstcome_proto::ProductId;
+use firstcome_local::{Address, Role, Service};
+use firstcome_mesh::upstream;
+use firstcome_proto::{
+    ProductId,
+    inventory_v1::{GetStockRequest, stock_service_client::StockServiceClient},
+};
 use firstcome_redis::RedisPool;
 use tokio::time::Instant;
+use tonic::{Request, transport::Channel};
 
 pub use promises::{Promise, Violation};
 
@@ -24,6 +29,8 @@ use store::Store;
 
 /// How often books that still move are looked at.
 const SETTLE_POLL: Duration = Duration::from_millis(200);
+/// An edge that does not answer in this time cannot help.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which receipts, and how long to wait.
 #[derive(Clone, Debug, clap::Args)]
@@ -55,6 +62,9 @@ pub struct VerifySources {
     pub sandbox_url: String,
     /// `redis-cluster://…` with every node.
     pub redis_url: String,
+    /// Where missing gates are asked for, as in `http://127.0.0.1:8080`; without it they are only
+    /// not looked at.
+    pub edge_url: Option<String>,
 }
 
 impl VerifySources {
@@ -67,6 +77,7 @@ impl VerifySources {
             payment_url: url(Role::Payment),
             sandbox_url: url(Role::Sandbox),
             redis_url: mesh.redis_url.clone(),
+            edge_url: Some(mesh.endpoint(Service::Edge).to_owned()),
         }
     }
 }
@@ -138,16 +149,20 @@ pub async fn verify(
 ) -> Result<VerifyReport> {
     let store = Store::connect(sources).await?;
     let redis = RedisPool::connect(&sources.redis_url).await.context("reach Redis")?;
-    let read = read_at_rest(&store, &redis, receipts, settle).await;
+    let edge = sources.edge_url.as_deref().map(upstream::channel).transpose();
+    let edge = edge.context("read the edge's address")?;
+    let read = read_at_rest(&store, &redis, edge.as_ref(), settle).await;
     redis.close().await;
-    Ok(check(&read?))
+    let mut books = read?;
+    books.receipts = receipts.cloned();
+    Ok(check(&books))
 }
 
 /// Reads books between two looks that show the same, when there is time for it.
 async fn read_at_rest(
     store: &Store,
     redis: &RedisPool,
-    receipts: Option<&Receipts>,
+    edge: Option<&Channel>,
     settle: Duration,
 ) -> Result<Books> {
     let give_up = Instant::now() + settle;
@@ -156,21 +171,50 @@ async fn read_at_rest(
         let is_late = Instant::now() >= give_up;
         if before.unfinished == 0 || is_late {
             let mut books = store.read().await?;
-            for product in &books.products {
-                let Some(gate) = gate::read(redis, product.product).await? else { continue };
-                // A gate of another epoch is never asked; the ledger is about to replace it.
-                let of_product = |stock: &&books::Stock| stock.product == product.product;
-                if books.stock.iter().filter(of_product).all(|stock| stock.epoch == gate.epoch) {
-                    books.gates.insert(product.product, gate);
-                }
-            }
+            books.gates_were_asked_for = edge.is_some();
+            let missing = read_gates(redis, &mut books).await?;
             let is_confirmed = books.gates.values().all(|gate| gate.unconfirmed == 0);
-            if is_late || is_confirmed && store.pulse().await? == before {
-                books.receipts = receipts.cloned();
+            let is_whole = missing.is_empty() || edge.is_none();
+            if is_late || is_confirmed && is_whole && store.pulse().await? == before {
                 return Ok(books);
+            }
+            if let Some(edge) = edge {
+                ask_for_gates(edge, &missing).await;
             }
         }
         tokio::time::sleep(SETTLE_POLL).await;
+    }
+}
+
+/// Adds the open gates; gives the scheduled products that have none.
+async fn read_gates(redis: &RedisPool, books: &mut Books) -> Result<Vec<ProductId>> {
+    let mut missing = Vec::new();
+    for product in &books.products {
+        let gate = gate::read(redis, product.product).await?;
+        // A gate of another epoch admits nobody; the ledger is about to replace it.
+        let of_product = |stock: &&books::Stock| stock.product == product.product;
+        let is_current = |gate: &books::Gate| {
+            books.stock.iter().filter(of_product).all(|stock| stock.epoch == gate.epoch)
+        };
+        match gate.filter(is_current) {
+            Some(gate) => drop(books.gates.insert(product.product, gate)),
+            None if product.is_scheduled => missing.push(product.product),
+            None => {}
+        }
+    }
+    Ok(missing)
+}
+
+/// Whoever asks for the stock of a product whose gate is missing has it made from the ledger.
+async fn ask_for_gates(edge: &Channel, products: &[ProductId]) {
+    let mut client = StockServiceClient::new(edge.clone());
+    for product in products {
+        let mut request = Request::new(GetStockRequest { product_id: product.to_string() });
+        request.set_timeout(ASK_TIMEOUT);
+        // What became of it is seen in Redis.
+        if let Err(status) = client.get_stock(request).await {
+            tracing::debug!(%product, %status, "ask for a gate");
+        }
     }
 }
 

@@ -148,7 +148,7 @@ async fn sign_up_one(
 }
 
 /// Waits for the mail to this address and reads the code in it.
-async fn mailed_code(folder: &Path, email: &str) -> Result<String> {
+pub async fn mailed_code(folder: &Path, email: &str) -> Result<String> {
     let give_up = Instant::now() + MAIL_TIMEOUT;
     loop {
         let mut files = tokio::fs::read_dir(folder)

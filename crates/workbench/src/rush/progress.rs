@@ -44,7 +44,7 @@ impl Progress {
 
     /// Names the step that begins.
     pub fn says(&self, step: &'static str) {
-        eprintln!("  {step}");
+        self.bars.suspend(|| eprintln!("  {step}"));
     }
 
     /// Shows the bars, which follow the counters from now on.

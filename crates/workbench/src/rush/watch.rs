@@ -15,7 +15,7 @@ use firstcome_proto::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, MissedTickBehavior, timeout},
 };
 use tonic::transport::Channel;
 
@@ -27,6 +27,8 @@ const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 const WOKEN_PER_UNIT: usize = 2;
 /// The stream is silent while the product is fenced, and may be lost: the stock is also asked for.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
+/// A shop that takes longer to answer is looked at again.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Open holds are told at most a second late, so an empty shop must look empty for longer.
 const GONE_AFTER: Duration = Duration::from_millis(1500);
 
@@ -86,7 +88,10 @@ impl Watch {
         loop {
             if stream.is_none() {
                 let request = WatchStockRequest { product_id: product.to_string() };
-                stream = client.watch_stock(request).await.ok().map(tonic::Response::into_inner);
+                // A shop that does not even begin to answer is asked again; sleepers are not to
+                // wait for it.
+                let opened = timeout(ASK_TIMEOUT, client.watch_stock(request)).await;
+                stream = opened.ok().and_then(Result::ok).map(tonic::Response::into_inner);
             }
             let next = async {
                 match &mut stream {
@@ -106,7 +111,8 @@ impl Watch {
                 },
                 _ = ask.tick() => {
                     let request = GetStockRequest { product_id: product.to_string() };
-                    if let Ok(answer) = client.get_stock(request).await {
+                    let asked = timeout(ASK_TIMEOUT, client.get_stock(request)).await;
+                    if let Ok(Ok(answer)) = asked {
                         sight = answer.into_inner().stock.as_ref().map_or(sight, seen);
                     }
                 }

@@ -23,6 +23,8 @@ pub struct Books {
     pub charges: Vec<Charge>,
     /// By product; absent where Redis has no open gate of the ledger's epoch.
     pub gates: BTreeMap<ProductId, Gate>,
+    /// The shop was asked to make every missing gate from the ledger.
+    pub gates_were_asked_for: bool,
     pub receipts: Option<Receipts>,
 }
 
@@ -32,6 +34,8 @@ pub struct Product {
     pub product: ProductId,
     /// Units one buyer may hold or own; 0: no limit.
     pub limit_per_buyer: i32,
+    /// Unscheduled products have no gate.
+    pub is_scheduled: bool,
 }
 
 /// A SKU's counters.

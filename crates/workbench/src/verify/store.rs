@@ -103,13 +103,15 @@ impl Store {
     }
 
     async fn products(&self) -> Result<Vec<Product>> {
-        let sql = "select product_id, limit_per_buyer from products";
+        let sql = "select product_id, limit_per_buyer, opens_at is not null as is_scheduled
+            from products";
         let rows = sqlx::query(sql).fetch_all(&self.inventory).await?;
         rows.iter()
             .map(|row| {
                 Ok(Product {
                     product: ProductId(row.try_get("product_id")?),
                     limit_per_buyer: row.try_get("limit_per_buyer")?,
+                    is_scheduled: row.try_get("is_scheduled")?,
                 })
             })
             .collect()

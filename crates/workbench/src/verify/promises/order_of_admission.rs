@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use firstcome_proto::{BuyerId, OrderId, ProductId};
 
 use super::Check;
-use crate::verify::books::{Books, Hold};
+use crate::verify::books::{Books, Hold, Order};
 
 pub(super) const FIRST_COME: [Check; 6] = [
     ("two admissions have one sequence number", sequence_is_given_twice),
@@ -37,7 +37,7 @@ fn sequence_was_never_given(books: &Books) -> Vec<String> {
 
 fn order_differs_from_hold(books: &Books) -> Vec<String> {
     let holds = books.holds_by_id();
-    let row = |order: &crate::verify::books::Order| {
+    let row = |order: &Order| {
         let hold = holds.get(&order.order.reservation())?;
         (hold.sequence != order.sequence).then(|| format!("{order:?}, but {hold:?}"))
     };

@@ -1,13 +1,13 @@
 //! G1 and G3: units are never sold twice and never lost.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use firstcome_proto::{
     BuyerId, ProductId, ReservationId, SkuId, inventory_v1::HoldState, order_v1::OrderState,
 };
 
 use super::Check;
-use crate::verify::books::{Books, Hold, Taken};
+use crate::verify::books::{Books, Hold, Order, Product, Stock, Taken};
 
 /// An expired hold is on sale again by then.
 const OVERDUE_MAX_MS: i64 = 2_000;
@@ -19,7 +19,7 @@ pub(super) const NO_OVERSELL: [Check; 3] = [
 ];
 
 pub(super) const NO_LOST_STOCK: [Check; 8] = [
-    ("a product that was just sold has no gate", sold_product_has_no_gate),
+    ("a scheduled product gets no gate", scheduled_product_has_no_gate),
     ("total is not available + held + settled", units_are_missing),
     ("the gate and the ledger know different holds", gate_differs_from_holds),
     ("the gate counts a buyer's units wrongly", gate_miscounts_a_buyer),
@@ -30,7 +30,7 @@ pub(super) const NO_LOST_STOCK: [Check; 8] = [
 ];
 
 fn counters_exceed_the_total(books: &Books) -> Vec<String> {
-    let exceeds = |stock: &&crate::verify::books::Stock| {
+    let exceeds = |stock: &&Stock| {
         let committed = i64::from(stock.held) + i64::from(stock.settled);
         stock.held < 0 || stock.settled < 0 || committed > i64::from(stock.total)
     };
@@ -67,22 +67,25 @@ fn paid_orders_exceed_the_total(books: &Books) -> Vec<String> {
             *paid.entry(line.sku).or_default() += i64::from(line.quantity);
         }
     }
-    let row = |stock: &crate::verify::books::Stock| {
+    let row = |stock: &Stock| {
         let units = paid.get(&stock.sku).copied().unwrap_or_default();
         (units > i64::from(stock.total)).then(|| format!("{stock:?}, but {units} are paid for"))
     };
     books.stock.iter().filter_map(row).collect()
 }
 
-fn sold_product_has_no_gate(books: &Books) -> Vec<String> {
-    let receipts = books.receipts.iter().flat_map(|receipts| &receipts.all);
-    let products: HashSet<ProductId> = receipts.map(|receipt| receipt.product).collect();
-    let missing = products.iter().filter(|product| !books.gates.contains_key(product));
-    missing.map(ToString::to_string).collect()
+/// A gate that is missing is made when the product is asked for; one that is still missing is not
+/// on sale.
+fn scheduled_product_has_no_gate(books: &Books) -> Vec<String> {
+    let missing = |product: &&Product| {
+        let has_gate = books.gates.contains_key(&product.product);
+        books.gates_were_asked_for && product.is_scheduled && !has_gate
+    };
+    books.products.iter().filter(missing).map(|product| format!("{product:?}")).collect()
 }
 
 fn units_are_missing(books: &Books) -> Vec<String> {
-    let row = |stock: &crate::verify::books::Stock| {
+    let row = |stock: &Stock| {
         let gate = books.gates.get(&stock.product)?;
         let available = gate.available.get(&stock.sku).copied();
         let sum = available.unwrap_or(0) + i64::from(stock.held) + i64::from(stock.settled);
@@ -158,7 +161,7 @@ fn admission_is_unconfirmed(books: &Books) -> Vec<String> {
 
 fn order_waits_for_nothing(books: &Books) -> Vec<String> {
     let holds = books.holds_by_id();
-    let waits = |order: &&crate::verify::books::Order| {
+    let waits = |order: &&Order| {
         let hold = holds.get(&order.order.reservation());
         order.state == OrderState::PendingPayment
             && order.overdue_ms > OVERDUE_MAX_MS
