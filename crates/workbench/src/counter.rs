@@ -1,13 +1,13 @@
 //! The operator's side of the shop: logs in, puts demonstration goods on the shelf, schedules.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use firstcome_local::{Address, Service};
 use firstcome_proto::{
     inventory_v1::{
-        CreateProductRequest, Drop, NewSku, Product, ScheduleDropRequest,
-        catalog_service_client::CatalogServiceClient,
+        CreateProductRequest, Drop, GetStockRequest, NewSku, Product, ScheduleDropRequest,
+        catalog_service_client::CatalogServiceClient, stock_service_client::StockServiceClient,
     },
     money_v1::Money,
     user_v1::{LogInRequest, account_service_client::AccountServiceClient},
@@ -25,6 +25,10 @@ use crate::state::State;
 const ACCOUNT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Long enough to read what `up` prints before it opens.
 const SMALL_DROP_OPENS_IN: Duration = Duration::from_secs(60);
+/// A rebuild takes milliseconds, waiting for a failed Redis node some seconds.
+const LIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the live stock is asked.
+const LIVE_POLL: Duration = Duration::from_millis(100);
 /// What inventory takes when nothing is said.
 const HOLD_TTL: Duration = Duration::from_secs(5 * 60);
 
@@ -85,6 +89,7 @@ pub async fn log_in(state: &State) -> Result<String> {
 pub async fn stock(state: &State, token: &str) -> Result<Goods> {
     let bearer: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
     let channel = connect(&state.address).await?;
+    let mut live = StockServiceClient::new(channel.clone());
     let mut catalog =
         CatalogServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
             request.metadata_mut().insert("authorization", bearer.clone());
@@ -116,7 +121,24 @@ pub async fn stock(state: &State, token: &str) -> Result<Goods> {
     let soon = drop_at(SystemTime::now() + SMALL_DROP_OPENS_IN, 1);
     let request = ScheduleDropRequest { product_id: opening.product_id, drop: Some(soon) };
     let opening = product(catalog.schedule_drop(request).await?.into_inner().product)?;
+    for product in [&open, &opening] {
+        wait_until_live(&mut live, &product.product_id).await?;
+    }
     Ok(Goods { open, opening })
+}
+
+/// A restarted Redis makes inventory rebuild the live stock: a moment, but longer than it takes to
+/// paste a line.
+async fn wait_until_live(live: &mut StockServiceClient<Channel>, product_id: &str) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let request = GetStockRequest { product_id: product_id.to_owned() };
+        match live.get_stock(request).await {
+            Ok(_) => return Ok(()),
+            Err(status) if started.elapsed() > LIVE_TIMEOUT => return Err(status.into()),
+            Err(_) => tokio::time::sleep(LIVE_POLL).await,
+        }
+    }
 }
 
 async fn connect(address: &Address) -> Result<Channel> {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use firstcome_local::{
     Checkout, Mesh, Service, Stores,
     mesh::Options,
+    port,
     secret::Secrets,
     service::Ports,
     stores::{self, Own},
