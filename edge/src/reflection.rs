@@ -19,6 +19,8 @@ pub fn add_to(routes: &mut RoutesBuilder, contract: &DescriptorPool) -> anyhow::
         Builder::configure()
             .register_encoded_file_descriptor_set(&public)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of our errors, which a tool cannot show without.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = described().build_v1().context("describe the contract")?;
     let v1alpha = described().build_v1alpha().context("describe the contract")?;
