@@ -95,7 +95,6 @@ impl Shop {
     /// A shop of a story's own, to break.
     pub async fn own(env: &[(Service, &str, &str)]) -> Result<Self> {
         let mut all = vec![
-            (Some(Service::Edge), "FIRSTCOME_TRUSTED_PROXIES".into(), "127.0.0.1/32".into()),
             (None, "FIRSTCOME_LOG".to_owned(), "info".to_owned()),
         ];
         all.extend(env.iter().map(|(service, name, value)| {
@@ -193,7 +192,8 @@ impl Shop {
         let file = self.folder.join(format!("buyers-{number}.jsonl"));
         let path = file.to_str().context("a path that is text")?;
         let count = count.to_string();
-        let args = ["seed", "--count", &count, "--out", path];
+        let prefix = format!("buyer{number}");
+        let args = ["seed", "--count", &count, "--out", path, "--prefix", &prefix];
         self.mesh.address().run(Service::User, &args, COMMAND_DEADLINE).await?;
         let lines = std::fs::read_to_string(&file)?;
         lines

@@ -82,7 +82,9 @@ impl Address {
                 let sandbox = self.database_url(Role::Sandbox).to_owned();
                 env.push(("FIRSTCOME_SANDBOX_DATABASE_URL", sandbox));
             }
-            Service::Inventory | Service::Order | Service::Edge => {}
+            // A rush gives each buyer an address of its own.
+            Service::Edge => env.push(("FIRSTCOME_TRUSTED_PROXIES", "127.0.0.1/32".to_owned())),
+            Service::Inventory | Service::Order => {}
         }
         let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));

@@ -110,6 +110,7 @@ async fn verify_sees_a_violation_of_each_promise() {
         deadline: Duration::from_secs(60),
         settle: Duration::from_secs(30),
         json: true,
+        receipts_folder: None,
     };
     let report = rush(shop.mesh.address(), &args).await.unwrap();
     assert!(report.verified.is_clean(), "{:#?}", report.verified.violations);

@@ -21,6 +21,7 @@ fn args() -> RushArgs {
         deadline: Duration::from_secs(90),
         settle: Duration::from_secs(30),
         json: true,
+        receipts_folder: None,
     }
 }
 

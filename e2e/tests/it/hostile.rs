@@ -86,7 +86,7 @@ async fn a_token_that_does_not_verify_lets_nobody_in() {
     let expired = {
         let file = shop.mesh.address().logs.join(format!("expired-{}.jsonl", Uuid::new_v4()));
         let path = file.to_str().unwrap();
-        let args = ["seed", "--count", "1", "--out", path, "--token-ttl", "1s"];
+        let args = ["seed", "--count", "1", "--out", path, "--prefix", "late", "--token-ttl", "1s"];
         let deadline = std::time::Duration::from_secs(60);
         shop.mesh.address().run(firstcome_local::Service::User, &args, deadline).await.unwrap();
         let line: serde_json::Value =
