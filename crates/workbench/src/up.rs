@@ -66,6 +66,10 @@ impl Up {
         State::remove(checkout);
         let programs = programs(args)?;
         let (store_ports, service_ports) = ports(args.port_base);
+        // Named now, not after half a minute of starting stores.
+        for service in Service::ALL {
+            port::ensure_free(service_ports.of(service), service.name())?;
+        }
         let own =
             Own { database_url: args.database_url.clone(), redis_url: args.redis_url.clone() };
 
