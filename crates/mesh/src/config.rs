@@ -100,6 +100,8 @@ pub fn read<C: Parser + Validate>(
 /// anything, and the arguments are read again.
 fn matches(mut command: Command, arguments: &[OsString]) -> Result<ArgMatches, Faults> {
     let mut faults = Vec::new();
+    // Also the subcommands that were not asked for: their arguments have no names until then.
+    command.build();
     loop {
         let error = match command.try_get_matches_from_mut(arguments) {
             Ok(matches) if faults.is_empty() => return Ok(matches),
@@ -189,6 +191,37 @@ mod tests {
         for part in ["--drain-timeout", "--listen", "--pool"] {
             assert!(faults.contains(part), "{part} in {faults}");
         }
+    }
+
+    #[derive(clap::Subcommand, Debug)]
+    enum Work {
+        Serve(Serve),
+        Migrate {
+            #[arg(long)]
+            steps: u16,
+        },
+    }
+
+    #[derive(Parser, Debug)]
+    struct Binary {
+        #[command(flatten)]
+        logs: Logs,
+        #[command(subcommand)]
+        work: Work,
+    }
+
+    impl Validate for Binary {}
+
+    #[test]
+    fn every_fault_of_a_subcommand_is_reported_beside_another_subcommand() {
+        let arguments = ["shop", "serve", "--listen=nowhere", "--drain-timeout=soon"];
+        match read::<Binary>(arguments.map(OsString::from)) {
+            Err(Faults::All(faults)) => assert_eq!(faults.len(), 2, "{faults:?}"),
+            other => panic!("want faults, have {other:?}"),
+        }
+        let binary = read::<Binary>(["shop", "migrate", "--steps=3"].map(OsString::from));
+        let Binary { logs, work } = binary.expect("a right configuration");
+        assert!(matches!(work, Work::Migrate { steps: 3 }) && logs.log == "info", "{work:?}");
     }
 
     #[test]
