@@ -3,6 +3,7 @@
 mod it {
     mod commands;
     mod harness;
+    mod mail;
     mod session;
     mod sign_up;
 }

@@ -11,6 +11,7 @@ use firstcome_proto::payment_v1::{
     CaptureRequest, PaymentState as State, charge_service_client::ChargeServiceClient,
 };
 use firstcome_testkit::{TestDatabase, eventually, stores};
+use sqlx::migrate::Migrator;
 use tonic::transport::Channel;
 
 use super::harness::{Charge, moved};
@@ -81,5 +82,41 @@ async fn a_process_that_dies_between_any_two_steps_charges_once() {
         assert_eq!(captured.payment.expect("a payment").state(), State::Captured, "{failpoint}");
         let movements = moved(&sandbox.pool, charge.id).await;
         assert_eq!(movements, "AUTHORIZE 5000 CAPTURE 5000", "{failpoint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_twice_is_migrating_once() {
+    static NOTHING: Migrator = Migrator::DEFAULT;
+    let payments = stores().await.database("fc_payment", &NOTHING).await;
+    let sandbox = stores().await.database("fc_sandbox", &NOTHING).await;
+    for _ in 0..2 {
+        let migrated = Command::new(env!("CARGO_BIN_EXE_firstcome-payment"))
+            .arg("migrate")
+            .env("FIRSTCOME_DATABASE_URL", &payments.url)
+            .env("FIRSTCOME_SANDBOX_DATABASE_URL", &sandbox.url)
+            .output()
+            .expect("the binary runs");
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    }
+    for (pool, table) in
+        [(&payments.pool, "fc_payment.payments"), (&sandbox.pool, "fc_sandbox.movements")]
+    {
+        let there = sqlx::query_scalar::<_, bool>("select to_regclass($1) is not null");
+        assert!(there.bind(table).fetch_one(pool).await.expect("an answer"), "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_of_the_configuration_is_named_and_exits_64() {
+    let refused = Command::new(env!("CARGO_BIN_EXE_firstcome-payment"))
+        .args(["serve", "--listen=nowhere", "--sandbox-slow=soon", "--database-connections=0"])
+        .env_remove("FIRSTCOME_DATABASE_URL")
+        .output()
+        .expect("the binary runs");
+    assert_eq!(refused.status.code(), Some(64));
+    let complaint = String::from_utf8_lossy(&refused.stderr);
+    for flag in ["--listen", "--sandbox-slow", "--database-connections", "--database-url"] {
+        assert!(complaint.contains(flag), "{flag} in {complaint}");
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use firstcome_testkit::{TestDatabase, stores};
 use firstcome_user::app::MIGRATIONS;
 use serde_json::Value;
+use sqlx::migrate::Migrator;
 
 use super::harness::{Shop, address};
 
@@ -91,4 +92,16 @@ async fn an_admin_is_made_once_and_logs_in_as_one() {
 
     let weak = user(&shop.database, &["create-admin", "--email=x", "--password=y"]);
     assert_eq!(weak.status.code(), Some(64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_twice_is_migrating_once() {
+    static NOTHING: Migrator = Migrator::DEFAULT;
+    let database = stores().await.database("fc_user", &NOTHING).await;
+    for _ in 0..2 {
+        let migrated = user(&database, &["migrate"]);
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    }
+    let users = sqlx::query_scalar::<_, i64>("select count(*) from fc_user.users");
+    assert_eq!(users.fetch_one(&database.pool).await.expect("the table is there"), 0);
 }
