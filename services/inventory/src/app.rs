@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     config::Service,
     gate::Gate,
-    keeper::Keeper,
+    keeper::{Keeper, UNCONFIRMED_MS_MAX},
     live::Live,
     reserve::Reservations,
     rpc::{catalog::Catalog, reservation::Reservation},
@@ -65,6 +65,7 @@ impl App {
             store: self.store.clone(),
             reservations: self.reservations.clone(),
             forget_after: self.forget_after,
+            unconfirmed_ms_max: UNCONFIRMED_MS_MAX,
         }
     }
 

@@ -102,6 +102,13 @@ pub struct Snapshot {
     pub available: HashMap<SkuId, i32>,
 }
 
+impl Snapshot {
+    /// True when nothing was admitted, freed or forgotten since `earlier`.
+    pub fn is_at_rest_since(&self, earlier: &Self) -> bool {
+        Self { now_ms: earlier.now_ms, ..self.clone() } == *earlier
+    }
+}
+
 /// Everything a gate is made of, read from the ledger.
 #[derive(Clone, Debug)]
 pub struct Image {

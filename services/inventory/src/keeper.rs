@@ -2,7 +2,7 @@
 //! was freed, finishes what others began, compares gate and ledger.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     sync::Arc,
     time::Duration,
@@ -31,7 +31,7 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 /// How often unconfirmed admissions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// An admission that is unconfirmed for this long belongs to a dead or slow process.
-const UNCONFIRMED_MS_MAX: i64 = 5_000;
+pub const UNCONFIRMED_MS_MAX: i64 = 5_000;
 /// Products without traffic are looked through less often.
 const SWEEP_ALL_EVERY: Duration = Duration::from_secs(10);
 /// Entries that one look takes from one product.
@@ -56,6 +56,8 @@ pub struct Keeper {
     pub reservations: Reservations,
     /// A settled hold's record leaves the gate after this long.
     pub forget_after: Duration,
+    /// An admission that is unconfirmed for this long is finished here.
+    pub unconfirmed_ms_max: i64,
 }
 
 impl Keeper {
@@ -102,7 +104,8 @@ impl Keeper {
                 Err(error) => return tracing::warn!(%error, "tell the gate later"),
             };
             let count = messages.len();
-            let mut groups: HashMap<(ProductId, Action), Vec<Message>> = HashMap::new();
+            // Frees before forgets: a forgotten record can no longer be freed.
+            let mut groups: BTreeMap<(ProductId, Action), Vec<Message>> = BTreeMap::new();
             for message in messages {
                 groups.entry((message.product, message.action)).or_default().push(message);
             }
@@ -157,13 +160,18 @@ impl Keeper {
     }
 
     async fn sweep_product(&self, product: &Arc<Product>) -> Result<(), Fault> {
-        let entries = self.gate.unconfirmed(product.id, SWEEP_ENTRIES).await?;
-        if entries.is_empty() {
-            return Ok(());
+        // First of all: entries that were read from the gate of one epoch must never be committed
+        // under a later one, whose gate was made without them. A gate never goes back, and what
+        // is read from a later one is refused by the ledger.
+        let gate = self.gate.snapshot(product.id).await?;
+        if gate.epoch != product.epoch {
+            return Err(Fault::OtherEpoch(gate.epoch));
         }
-        let now_ms = self.gate.snapshot(product.id).await?.now_ms;
-        for entry in entries {
-            if now_ms - entry.admitted_ms < UNCONFIRMED_MS_MAX {
+        if !gate.is_open {
+            return Err(Fault::Loading(gate.epoch));
+        }
+        for entry in self.gate.unconfirmed(product.id, SWEEP_ENTRIES).await? {
+            if gate.now_ms - entry.admitted_ms < self.unconfirmed_ms_max {
                 return Ok(()); // oldest first
             }
             let records = self.gate.records(product.id, &entry.reservations).await?;
@@ -172,15 +180,10 @@ impl Keeper {
                 .flatten() // freed meanwhile
                 .map(|(wish, seq)| Admission { wish, seq, newly_admitted: false, entry: None })
                 .collect();
-            let count = admissions.len();
-            let outcomes = self.reservations.finish(product, admissions).await;
-            // KEY_REUSED and the like are outcomes too: the row is there, the stray is undone.
-            let unknown = outcomes.iter().any(|outcome| {
-                outcome.as_ref().is_err_and(|refusal| refusal.retry_after.is_some())
-            });
-            if unknown {
+            if !self.reservations.finish(product, &admissions).await {
                 return Ok(()); // comes again
             }
+            let count = admissions.len();
             tracing::info!(product = %product.id, count, "finish admissions of a lost call");
             self.gate.confirm(product.id, vec![entry.entry]).await?;
         }
@@ -303,7 +306,12 @@ impl Auditor {
         for id in on_the_way.iter().flat_map(|entry| &entry.reservations).chain(&in_outbox) {
             reservations.remove(id);
         }
-        if !on_the_way.is_empty() || !in_outbox.is_empty() {
+        // Sums say something only of books at rest: nothing on its way, nothing that moved since.
+        let is_at_rest = on_the_way.is_empty()
+            && in_outbox.is_empty()
+            && gate.snapshot(product.id).await?.is_at_rest_since(&snapshot)
+            && store.books(product.id).await? == books;
+        if !is_at_rest {
             drift.clear();
         }
         Ok(Some(Suspicion { epoch: snapshot.epoch, reservations, drift }))

@@ -83,9 +83,11 @@ impl Reservations {
         self.gate.call().ledger.close(within).await;
     }
 
-    /// Finishes admissions that somebody else began.
-    pub async fn finish(&self, product: &Arc<Product>, admissions: Vec<Admission>) -> Vec<Answer> {
-        self.gate.call().ledger.call().ledger.commit(product, admissions).await
+    /// Finishes admissions that somebody else began. True when each is in the ledger or undone,
+    /// so that nothing is left to be done about them.
+    pub async fn finish(&self, product: &Arc<Product>, admissions: &[Admission]) -> bool {
+        let ledger = &self.gate.call().ledger.call().ledger;
+        ledger.write(product, admissions).await.is_ok_and(|written| written.strays.is_empty())
     }
 }
 
@@ -253,6 +255,14 @@ impl BatchCall for LedgerCall {
     }
 }
 
+/// What a batch of admissions became.
+struct Written {
+    /// The row of each reservation.
+    rows: HashMap<ReservationId, Hold>,
+    /// Admissions that are not the ledger's and could not be undone yet.
+    strays: HashSet<ReservationId>,
+}
+
 #[derive(Clone)]
 struct Ledger {
     live: Live,
@@ -264,6 +274,32 @@ struct Ledger {
 impl Ledger {
     /// Commits admissions of one product and epoch and gives each its row.
     async fn commit(&self, product: &Arc<Product>, admissions: Vec<Admission>) -> Vec<Answer> {
+        let Written { rows, strays } = match self.write(product, &admissions).await {
+            Ok(written) => written,
+            Err(refusal) => return admissions.iter().map(|_| Err(refusal.clone())).collect(),
+        };
+        let mut finished = Vec::new();
+        let mut outcomes = Vec::with_capacity(admissions.len());
+        for admission in admissions {
+            if strays.contains(&admission.wish.reservation) {
+                // Its entry is never finished here, and so is looked at again.
+                outcomes.push(Err(error::fenced()));
+                continue;
+            }
+            outcomes.push(answer(product, &admission, &rows));
+            if let Some(entry) = admission.entry {
+                if entry.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    finished.push(entry.name.clone());
+                }
+            }
+        }
+        self.confirm(product.id, finished);
+        outcomes
+    }
+
+    /// Makes admissions true, all or none, and undoes those that the ledger has under another
+    /// number.
+    async fn write(&self, product: &Product, admissions: &[Admission]) -> Result<Written, Refusal> {
         // One row per reservation, however often it was asked for in this batch.
         let mut seen = HashSet::with_capacity(admissions.len());
         let rows: Vec<(Wish, i64)> = admissions
@@ -271,36 +307,17 @@ impl Ledger {
             .filter(|admission| seen.insert(admission.wish.reservation))
             .map(|admission| (admission.wish.clone(), admission.seq))
             .collect();
-        let committed =
-            self.store.commit_admissions(product.id, product.epoch, product.hold_ttl_ms(), rows);
-        let rows = match committed.await {
-            Ok(rows) => rows,
-            Err(fault) => {
-                let refusal = self.failed(product, &fault).await;
-                return admissions.iter().map(|_| Err(refusal.clone())).collect();
+        let committed = self
+            .store
+            .commit_admissions(product.id, product.epoch, product.hold_ttl_ms(), rows)
+            .await;
+        match committed {
+            Ok(rows) => {
+                let strays = self.undo_strays(product, admissions, &rows).await;
+                Ok(Written { rows, strays })
             }
-        };
-
-        let stray = self.undo_strays(product, &admissions, &rows).await;
-        let mut finished = Vec::new();
-        let mut outcomes = Vec::with_capacity(admissions.len());
-        for admission in admissions {
-            let outcome = if stray.contains(&admission.wish.reservation) {
-                Err(error::fenced())
-            } else {
-                answer(product, &admission, &rows)
-            };
-            // An entry of which a stray is left stays, and is looked at again.
-            if let Some(entry) = admission.entry {
-                let unfinished = entry.unfinished.fetch_sub(1, Ordering::AcqRel);
-                if unfinished == 1 && stray.is_empty() {
-                    finished.push(entry.name.clone());
-                }
-            }
-            outcomes.push(outcome);
+            Err(fault) => Err(self.failed(product, &fault).await),
         }
-        self.confirm(product.id, finished);
-        outcomes
     }
 
     async fn failed(&self, product: &Product, fault: &CommitError) -> Refusal {

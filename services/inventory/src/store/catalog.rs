@@ -44,7 +44,7 @@ impl Counters {
 }
 
 /// A product's counters, all read at one instant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Books {
     /// The gate that may admit.
     pub epoch: i64,
@@ -91,12 +91,14 @@ impl Store {
             new.fingerprint(),
         )
         .execute(&mut *tx)
-        .await
-        .map_err(|error| match broken_constraint(&error) {
-            Some("products_name_key") => CreateError::NameTaken,
-            _ => CreateError::Database(error),
-        })?;
-        if made.rows_affected() == 0 {
+        .await;
+        let is_made = match made {
+            Ok(made) => made.rows_affected() == 1,
+            // By another product, or by this very one, made by a parallel call with the same key.
+            Err(error) if broken_constraint(&error) == Some("products_name_key") => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !is_made {
             tx.rollback().await?;
             return self.product_of_key(new).await;
         }
@@ -138,8 +140,9 @@ impl Store {
             "select product_id, fingerprint from products where idempotency_key = $1",
             new.idempotency_key,
         )
-        .fetch_one(&self.pool)
-        .await?;
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(CreateError::NameTaken)?;
         if made.fingerprint != new.fingerprint() {
             return Err(CreateError::KeyReused);
         }

@@ -13,7 +13,7 @@ use crate::hold::{Command, Line, State};
 const RETRY_MS: f64 = 500.0;
 
 /// What the gate is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// Put the units back on sale.
     Free,
