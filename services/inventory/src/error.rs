@@ -36,10 +36,7 @@ pub fn database(error: &sqlx::Error) -> Refusal {
             tracing::warn!(%error, "postgres does not answer");
             unavailable()
         }
-        // 57P01..03: shutting down or starting up; 53300: too many connections.
-        sqlx::Error::Database(fault)
-            if fault.code().is_some_and(|code| code.starts_with("57P") || code == "53300") =>
-        {
+        sqlx::Error::Database(fault) if fault.code().is_some_and(|code| passes(&code)) => {
             tracing::warn!(%error, "postgres is not serving");
             unavailable()
         }
@@ -48,6 +45,13 @@ pub fn database(error: &sqlx::Error) -> Refusal {
             Refusal::internal()
         }
     }
+}
+
+/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
+/// a deadlock (40), lack of resources (53), an operator (57), a former primary (25006).
+fn passes(sqlstate: &str) -> bool {
+    let of_class = |class: &&str| sqlstate.starts_with(class);
+    ["08", "40", "53", "57"].iter().any(of_class) || sqlstate == "25006"
 }
 
 /// A change of the catalogue was refused.

@@ -110,8 +110,12 @@ impl Live {
             // Somebody is making the gate of this very epoch: let them, unless they are gone.
             Fault::Loading(_) => self.fence(product, epoch, epoch - 1, "the gate is loading").await,
             Fault::Missing => self.fence(product, epoch, epoch, "the gate is missing").await,
+            // The ledger says that somebody is to make the gate of our epoch: let them, too.
+            Fault::OtherEpoch(other) if *other < epoch => {
+                self.fence(product, epoch, epoch - 1, "the gate is of an older epoch").await;
+            }
             Fault::OtherEpoch(_) => {
-                self.fence(product, epoch, epoch, "the gate is of another epoch").await;
+                self.fence(product, epoch, epoch, "the gate is of a newer epoch").await;
             }
             Fault::OutOfTurn => {
                 self.fence(product, epoch, epoch, "another loader is at work").await;

@@ -40,9 +40,33 @@ type Newest = watch::Sender<Option<ProductStock>>;
 
 /// Somebody's view of a product's stock; the product is polled while views of it live.
 pub struct View {
-    /// The newest stock; `None` until it was read.
-    pub stock: watch::Receiver<Option<ProductStock>>,
+    stock: watch::Receiver<Option<ProductStock>>,
+    is_new: bool,
+    shutdown: Shutdown,
     _keeps_polling: Arc<Newest>,
+}
+
+impl View {
+    fn of(sender: Arc<Newest>, shutdown: Shutdown) -> Self {
+        Self { stock: sender.subscribe(), is_new: true, shutdown, _keeps_polling: sender }
+    }
+
+    /// The stock now, for the first call; then each change. A slow reader sees the newest only.
+    /// `None` when the process ends.
+    pub async fn next(&mut self) -> Option<ProductStock> {
+        loop {
+            if !std::mem::take(&mut self.is_new) {
+                tokio::select! {
+                    changed = self.stock.changed() => changed.ok()?,
+                    () = self.shutdown.begun() => return None,
+                }
+            }
+            let now = self.stock.borrow_and_update().clone();
+            if now.is_some() {
+                return now;
+            }
+        }
+    }
 }
 
 impl Stock {
@@ -56,6 +80,11 @@ impl Stock {
         let open = self.live.open(product).await?;
         if open.drop.is_none() {
             let books = self.live.books(product).await?;
+            if books.epoch > open.epoch {
+                // Another replica has scheduled it, and no gate was asked that would say so.
+                let newer = Fault::OtherEpoch(books.epoch);
+                return Err(self.live.report(product, open.epoch, &newer).await);
+            }
             return Ok(unscheduled(&open, &books));
         }
         let snapshot = match self.gate.snapshot(product).await {
@@ -79,12 +108,12 @@ impl Stock {
         }
         let mut watched = self.watched.lock();
         if let Some(sender) = watched.get(&product).and_then(Weak::upgrade) {
-            return Ok(View { stock: sender.subscribe(), _keeps_polling: sender });
+            return Ok(View::of(sender, self.shutdown.clone()));
         }
         let sender = Arc::new(watch::Sender::new(None));
         watched.insert(product, Arc::downgrade(&sender));
         self.shutdown.spawn(self.clone().poll(product, Arc::downgrade(&sender)));
-        Ok(View { stock: sender.subscribe(), _keeps_polling: sender })
+        Ok(View::of(sender, self.shutdown.clone()))
     }
 
     /// Looks as long as somebody watches; what differs in nothing but the clock is no change.

@@ -6,11 +6,15 @@ pub mod epoch;
 pub mod freeing;
 pub mod ledger;
 
-use sqlx::{PgPool, postgres::PgPoolOptions};
 use std::time::Duration;
+
+use sqlx::{PgPool, migrate::Migrator, postgres::PgPoolOptions};
 
 /// A connection that is not free within this time means that Postgres is in trouble.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The schema, step by step.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The ledger and the catalogue.
 #[derive(Clone)]
@@ -30,7 +34,7 @@ impl Store {
 
     /// Brings the schema up to this binary's version.
     pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
-        sqlx::migrate!("./migrations").run(&self.pool).await
+        MIGRATIONS.run(&self.pool).await
     }
 
     /// True when Postgres answers.

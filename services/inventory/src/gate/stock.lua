@@ -328,7 +328,7 @@ local function load(keys, args)
   local gate = redis.call('HMGET', stock, 'epoch', 'state', 'run', 'next', 'last')
 
   if kind == 'begin' then
-    if gate[1] and tonumber(gate[1]) >= tonumber(epoch) and gate[3] == run_id() then
+    if gate[1] and tonumber(gate[1]) >= tonumber(epoch) then
       return {'EPOCH', gate[1]}
     end
     redis.call('UNLINK', stock, taken, buyers, unconfirmed)

@@ -12,7 +12,7 @@ use firstcome_proto::{
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
-use crate::stock::{Stock, View};
+use crate::stock::Stock;
 
 #[tonic::async_trait]
 impl StockService for Stock {
@@ -34,27 +34,10 @@ impl StockService for Stock {
     ) -> Result<Response<Self::WatchStockStream>, Status> {
         let product = ProductId::from_field("product_id", &request.get_ref().product_id)?;
         let view = self.watch(product).await?;
-        let changes = futures::stream::unfold((view, true), |(mut view, first)| async move {
-            let stock = next(&mut view, first).await?;
-            Some((Ok(WatchStockResponse { stock: Some(stock) }), (view, false)))
+        let changes = futures::stream::unfold(view, |mut view| async move {
+            let stock = view.next().await?;
+            Some((Ok(WatchStockResponse { stock: Some(stock) }), view))
         });
         Ok(Response::new(Box::pin(changes)))
-    }
-}
-
-/// The stock now, for the first item; then each change. A slow reader sees the newest only.
-async fn next(view: &mut View, first: bool) -> Option<firstcome_proto::inventory_v1::ProductStock> {
-    if first {
-        let now = view.stock.borrow_and_update().clone();
-        if now.is_some() {
-            return now;
-        }
-    }
-    loop {
-        view.stock.changed().await.ok()?;
-        let now = view.stock.borrow_and_update().clone();
-        if now.is_some() {
-            return now;
-        }
     }
 }

@@ -86,9 +86,13 @@ impl Store {
         }
 
         let epoch = epoch + 1;
-        sqlx::query!("update stock set epoch = $2 where product_id = $1", product.0, epoch)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query!(
+            "update stock set epoch = $2, touched_at = clock_timestamp() where product_id = $1",
+            product.0,
+            epoch,
+        )
+        .execute(&mut *tx)
+        .await?;
         let Some(view) = read_product(&mut *tx, product).await? else {
             return Ok(Advance::Refused(Refused::NotFound("product")));
         };
