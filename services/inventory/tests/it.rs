@@ -1,0 +1,16 @@
+//! The real app on a real Postgres and a real Redis Cluster.
+#![allow(clippy::unwrap_used, reason = "a test ends at any surprise")]
+
+mod it {
+    mod app;
+    mod books;
+
+    mod admission;
+    mod catalogue;
+    mod epochs;
+    mod holds;
+    mod lost;
+    mod stock;
+
+    mod model;
+}
