@@ -103,6 +103,18 @@ impl Shop {
         rows.0
     }
 
+    /// How many statements on this database wait for somebody else's lock.
+    pub async fn waiting_for_locks(&self) -> i64 {
+        let waiting: (i64,) = sqlx::query_as(
+            "select count(*) from pg_stat_activity \
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&self.database.pool)
+        .await
+        .unwrap();
+        waiting.0
+    }
+
     /// How many orders still have something to be done.
     pub async fn unfinished(&self) -> i64 {
         let rows: (i64,) = sqlx::query_as("select count(*) from orders where step is not null")

@@ -1,6 +1,6 @@
 //! Placing orders: one key, one row, whatever comes twice, late or wrong.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use firstcome_proto::{
     Reason,
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     app::{SOON, Shop, is, refused},
-    peers::{Call, Product},
+    peers::{Call, Product, UNITS_WITHOUT_SEQUENCE},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,23 +137,28 @@ async fn an_admitted_order_is_written_although_its_caller_left() {
 async fn a_row_that_postgres_refuses_harms_no_other_of_its_batch() {
     let shop = Shop::open().await;
     let replica = shop.replica().await;
-    let (good, bad) = (Uuid::new_v4(), Uuid::new_v4());
-    // Sequence numbers count from one; this product's first one is nought.
-    shop.peers.product(bad, Product { sequence: -1, ..Product::default() });
-    let items = (0..100).map(|place| {
-        let product = if place == 37 { bad } else { good };
-        replica.buyer().item("k", &[(product, Uuid::new_v4(), 1)])
+    let product = Uuid::new_v4();
+    let bad = 137;
+    let items = (0..200).map(|place| {
+        let quantity = if place == bad { UNITS_WITHOUT_SEQUENCE as i32 } else { 1 };
+        replica.buyer().item("k", &[(product, Uuid::new_v4(), quantity)])
     });
-    let placed = replica.place_many(items.collect()).await;
+    // While the first batches wait for the table, all others gather in one.
+    let mut lock = shop.database.pool.begin().await.unwrap();
+    sqlx::query("lock table orders in exclusive mode").execute(&mut *lock).await.unwrap();
+    let unlock = async {
+        eventually(SOON, || async { shop.waiting_for_locks().await == 2 }).await;
+        lock.commit().await.unwrap();
+    };
+    let (placed, ()) = tokio::join!(replica.place_many(items.collect()), unlock);
     for (place, outcome) in placed.iter().enumerate() {
-        match place {
-            37 => refused(outcome, Reason::Internal),
-            _ => is(outcome, OrderState::PendingPayment),
+        if place == bad {
+            refused(outcome, Reason::Internal);
+        } else {
+            is(outcome, OrderState::PendingPayment);
         }
     }
-    let sequences: HashSet<i64> =
-        placed.into_iter().filter_map(Result::ok).map(|order| order.sequence).collect();
-    assert_eq!(sequences.len(), 99);
+    assert_eq!(shop.rows().await, 199);
 }
 
 #[tokio::test(flavor = "multi_thread")]

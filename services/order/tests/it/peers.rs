@@ -74,6 +74,9 @@ pub struct Hold {
     lines: Vec<inventory::HeldLine>,
 }
 
+/// Whoever wants so many gets sequence number nought, which no row takes.
+pub const UNITS_WITHOUT_SEQUENCE: i64 = 999;
+
 /// What the stand-in does with reservations of a product.
 #[derive(Clone, Debug)]
 pub struct Product {
@@ -308,8 +311,8 @@ impl World {
                 return Err(Refusal::because(Reason::SoldOut, "").with("holds_open", 1));
             }
             rules.available -= units;
-            let sequence = rules.sequence;
             rules.sequence += 1;
+            let sequence = if units == UNITS_WITHOUT_SEQUENCE { 0 } else { rules.sequence };
             let price = rules.price;
             let lines = item.lines.into_iter().map(|line| inventory::HeldLine {
                 sku_id: line.sku_id,
@@ -318,7 +321,7 @@ impl World {
             });
             let hold = Hold {
                 state: HoldState::Held,
-                sequence: sequence + 1,
+                sequence,
                 expires_at: SystemTime::now() + rules.hold_ttl,
                 fingerprint: item.fingerprint.to_vec(),
                 lines: lines.collect(),
