@@ -18,6 +18,8 @@ use crate::{
 
 /// Offending rows shown for each rule; the others are only counted.
 const ROWS_SHOWN: usize = 5;
+/// With their indentation rows stay within 100 columns.
+const ROW_COLUMNS: usize = 90;
 
 /// What came of a rush.
 #[derive(Clone, Debug)]
@@ -168,7 +170,12 @@ impl fmt::Display for VerifyReport {
             writeln!(f, "  FAILED       {fault}")?;
         }
         for promise in Promise::ALL {
-            let verdict = if self.is_kept(promise) { "kept" } else { "BROKEN" };
+            let is_broken = self.violations.iter().any(|found| found.promise == promise);
+            let verdict = match (is_broken, self.is_kept(promise)) {
+                (true, _) => "BROKEN",
+                (false, true) => "kept",
+                (false, false) => "not shown",
+            };
             writeln!(f, "  {}  {:<52} {verdict}", promise.name(), promise.words())?;
             let mut by_rule: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for found in self.violations.iter().filter(|found| found.promise == promise) {
@@ -177,12 +184,29 @@ impl fmt::Display for VerifyReport {
             for (rule, rows) in by_rule {
                 writeln!(f, "      {rule} ({}):", rows.len())?;
                 for row in rows.iter().take(ROWS_SHOWN) {
-                    writeln!(f, "        {row}")?;
+                    for line in folded(row) {
+                        writeln!(f, "        {line}")?;
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Breaks a row at its spaces.
+fn folded(row: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in row.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= ROW_COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// `{"G1": true, …}`.
@@ -284,6 +308,13 @@ mod tests {
         assert!(!broken.is_success());
         assert_eq!(broken.to_json()["promises"]["G4"], false);
         assert!(broken.to_string().contains("the row"));
+    }
+
+    #[test]
+    fn long_rows_are_folded() {
+        let row = "word ".repeat(40);
+        assert!(folded(&row).iter().all(|line| line.len() <= ROW_COLUMNS));
+        assert_eq!(folded(&row).join(" "), row);
     }
 
     #[test]
