@@ -14,7 +14,7 @@ use workbench::Profile;
 
 /// firstcome's own commands
 #[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[command(name = "xtask", bin_name = "cargo xtask")]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -67,6 +67,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Down(passed) => ("down", Profile::Any, passed.arguments),
         Command::Prepare(passed) => ("prepare", Profile::Dev, passed.arguments),
     };
+    // Nobody waits minutes to read a page of help.
+    let is_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
+    let profile = if is_help { Profile::Any } else { profile };
     workbench::build(profile)?;
     // Returns only when it fails: the workbench takes this process's place, signals and all.
     Err(workbench::replace_us(profile, name, &arguments))

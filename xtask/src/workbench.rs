@@ -53,7 +53,9 @@ pub fn build(profile: Profile) -> Result<()> {
 pub fn replace_us(profile: Profile, command: &str, arguments: &[OsString]) -> Error {
     match program(profile) {
         Ok(program) => {
-            let error = Command::new(&program).arg(command).args(arguments).exec();
+            let mut workbench = Command::new(&program);
+            forget_our_package(&mut workbench);
+            let error = workbench.arg(command).args(arguments).exec();
             Error::new(error).context(format!("run {}", program.display()))
         }
         Err(error) => error,
@@ -77,7 +79,19 @@ pub fn program(profile: Profile) -> Result<PathBuf> {
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
+    forget_our_package(&mut cargo);
     cargo
+}
+
+/// Takes back what `cargo run` told us about this package: some build scripts look at the same
+/// variables, and would take every other build for a new one.
+fn forget_our_package(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The folder of the workspace.
