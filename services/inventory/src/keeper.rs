@@ -278,8 +278,16 @@ impl Auditor {
         let Keeper { gate, store, .. } = &self.keeper;
         let snapshot = gate.snapshot(product.id).await?;
         let books = store.books(product.id).await?;
-        if snapshot.epoch != books.epoch || snapshot.epoch != product.epoch {
-            return Ok(None); // between two epochs there is nothing to compare
+        // Between two epochs there is nothing to compare, but somebody may have died there: a gate
+        // that refuses everybody would never be told that its epoch is over.
+        if books.epoch != product.epoch {
+            return Err(Fault::OtherEpoch(books.epoch).into());
+        }
+        if snapshot.epoch != product.epoch {
+            return Err(Fault::OtherEpoch(snapshot.epoch).into());
+        }
+        if !snapshot.is_open {
+            return Err(Fault::Loading(snapshot.epoch).into());
         }
         let drift =
             |(sku, counters): (&firstcome_proto::SkuId, &crate::store::catalog::Counters)| {
