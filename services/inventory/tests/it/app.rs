@@ -45,7 +45,6 @@ pub struct Shop {
 /// The parts of one replica. Nobody serves them and no duty runs unless a [`Replica`] owns them.
 pub struct Parts {
     pub store: Store,
-    pub gate: Gate,
     pub live: Live,
     pub reservations: Reservations,
     pub keeper: Keeper,
@@ -95,7 +94,6 @@ impl Shop {
         let app = App::build(&service, shutdown.clone()).await.unwrap();
         let parts = Parts {
             store: app.store.clone(),
-            gate: app.gate.clone(),
             live: app.live.clone(),
             reservations: app.reservations.clone(),
             keeper: app.keeper(),

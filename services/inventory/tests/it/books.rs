@@ -114,7 +114,7 @@ impl Shop {
     /// Waits until gate and ledger agree in everything and nothing is on its way.
     pub async fn assert_books_balance(&self, goods: &Goods) {
         let give_up = Instant::now() + SOON;
-        while let Err(difference) = self.compare(goods).await {
+        while let Err(difference) = self.balance(goods).await {
             assert!(Instant::now() < give_up, "the books do not balance: {difference}");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
@@ -126,7 +126,8 @@ impl Shop {
         assert_eq!(self.epoch(goods).await, epoch, "nothing had to be rebuilt");
     }
 
-    async fn compare(&self, goods: &Goods) -> Result<(), String> {
+    /// Gate and ledger at one look; nothing may be on its way.
+    pub async fn balance(&self, goods: &Goods) -> Result<(), String> {
         let rows = self.rows(goods).await;
         let counters = self.counters(goods).await;
         for counter in &counters {

@@ -195,6 +195,19 @@ async fn a_loader_that_dies_on_its_way_is_followed_by_another() {
     assert_eq!(places, [1, 2, 3]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_process_died_takes_effect_though_nobody_is_admitted() {
+    let (shop, replica, goods) = Shop::selling(1, 0).await;
+    assert!(replica.reserve_one(&goods, goods.wish()).await.is_ok());
+    // Sold out: the old gate refuses everybody and never meets the ledger.
+    let change = Change::Total { sku: goods.sku(), total: 2 };
+    replica.parts.store.advance(goods.id, 0, Some(&change)).await.unwrap();
+    assert_eq!(refused(&replica.reserve_one(&goods, goods.wish()).await), Reason::SoldOut);
+    let other = goods.wish();
+    eventually(SOON, async || replica.reserve_one(&goods, other.clone()).await.is_ok()).await;
+    shop.assert_books_balance(&goods).await;
+}
+
 /// A text argument.
 trait FromStaticStr {
     fn from_static_str(text: &'static str) -> Self;
