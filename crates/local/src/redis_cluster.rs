@@ -146,6 +146,21 @@ impl RedisCluster {
         bail!("no node serves slot {slot}");
     }
 
+    /// Makes a replica of the node that serves this key take its place, both alive.
+    pub async fn hand_over(&self, key: &str) -> Result<()> {
+        let primary = self.nodes[self.node_serving(key).await?].port;
+        for node in &self.nodes {
+            let mut connection = Connection::open(node.port).await?;
+            // As in: slave, address of the primary, its port, ...
+            let role = connection.call(&["ROLE"]).await?;
+            if role.starts_with("slave") && role.lines().any(|line| line == primary.to_string()) {
+                connection.call(&["CLUSTER", "FAILOVER"]).await?;
+                return Ok(());
+            }
+        }
+        bail!("the node at port {primary} has no replica");
+    }
+
     /// Kills a node at once.
     pub async fn kill9(&self, place: usize) {
         self.nodes[place].runner.kill9().await;

@@ -6,6 +6,7 @@
 pub mod error;
 pub mod keys;
 pub mod pool;
+mod shards;
 
 pub use error::Error;
 pub use pool::RedisPool;

@@ -3,20 +3,20 @@
 //! A function that a node lacks (it was promoted, replaced or flushed) is loaded there and called
 //! once more. Nothing else is retried here: what a lost answer means is the caller's to know.
 
-use std::time::Duration;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
     clients::{Client, Pool},
-    interfaces::{ClientLike as _, ClusterInterface as _, FunctionInterface as _},
+    error::Error as FredError,
+    interfaces::{ClientLike as _, FunctionInterface as _},
     types::{
         Builder, Value,
-        cluster::ClusterRouting,
         config::{ClusterDiscoveryPolicy, Config, ReconnectPolicy, Server, UnresponsiveConfig},
     },
 };
 
-use crate::Error;
+use crate::{Error, shards::Shards};
 
 /// fred pipelines everything over one connection per node; a second one would only reorder calls.
 const CONNECTIONS_PER_NODE: usize = 1;
@@ -38,6 +38,7 @@ const FUNCTION_NOT_FOUND: &str = "ERR Function not found";
 /// Connections to every node of the cluster, shared by all clones.
 #[derive(Clone)]
 pub struct RedisPool {
+    shards: Arc<Shards>,
     pool: Pool,
     library: Option<&'static str>,
 }
@@ -45,7 +46,7 @@ pub struct RedisPool {
 impl RedisPool {
     /// Connects to the cluster that `url` names with all its nodes, as in
     /// `redis-cluster://10.0.0.1:7101?node=10.0.0.2:7102&node=10.0.0.3:7103`: a node left out
-    /// cannot take over when the others are down.
+    /// cannot be asked when the others are down.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let mut config =
             Config::from_url(url).map_err(|error| Error::Address(error.to_string()))?;
@@ -57,43 +58,32 @@ impl RedisPool {
         // Nodes that joined later are as good as the configured ones.
         config.server.set_cluster_discovery_policy(ClusterDiscoveryPolicy::UseCache)?;
 
-        let pool = Builder::from_config(config)
-            .with_performance_config(|performance| {
-                performance.default_command_timeout = COMMAND_TIMEOUT;
-            })
-            .with_connection_config(|connection| {
-                connection.connection_timeout = CONNECT_TIMEOUT;
-                connection.internal_command_timeout = CONNECT_TIMEOUT;
-                connection.tcp.nodelay = Some(true);
-                connection.unresponsive = UnresponsiveConfig {
-                    max_timeout: Some(UNRESPONSIVE_AFTER),
-                    interval: UNRESPONSIVE_CHECK,
-                };
-            })
-            // Zero attempts is without end: the cluster is needed as long as the process lives.
-            .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_PAUSE_MS))
-            .build_pool(CONNECTIONS_PER_NODE)?;
+        let settings = settings(&config);
+        let mut of_nodes = settings.clone();
+        // Once only: what a lost connection swallowed is the caller's to repeat.
+        of_nodes.with_connection_config(|connection| connection.max_command_attempts = 1);
+        let shards = Shards::connect(config, of_nodes, FIRST_CONNECT_TIMEOUT).await?;
+        let pool = settings.build_pool(CONNECTIONS_PER_NODE)?;
         match tokio::time::timeout(FIRST_CONNECT_TIMEOUT, pool.init()).await {
-            Ok(connected) => connected?,
+            Ok(connected) => drop(connected?),
             Err(_) => {
-                return Err(Error::Unavailable(format!(
-                    "no cluster within {FIRST_CONNECT_TIMEOUT:?}"
-                )));
+                let wait = FIRST_CONNECT_TIMEOUT;
+                return Err(Error::Unavailable(format!("no cluster within {wait:?}")));
             }
         };
-        Ok(Self { pool, library: None })
+        Ok(Self { shards: Arc::new(shards), pool, library: None })
     }
 
     /// The same connections, with the functions of this library to call.
     pub fn with_library(&self, code: &'static str) -> Self {
-        Self { pool: self.pool.clone(), library: Some(code) }
+        Self { library: Some(code), ..self.clone() }
     }
 
     /// Loads the library on every primary, in place of an older one of its name. A node that
     /// cannot take it now gets it with the first call that misses it.
     pub async fn load_library(&self) -> Result<(), Error> {
-        for primary in self.routing()?.unique_primary_nodes() {
-            if let Err(error) = self.load_library_on(primary.clone()).await {
+        for primary in self.shards.primaries() {
+            if let Err(error) = self.load_library_on(&primary).await {
                 if !error.is_unavailable() {
                     return Err(error);
                 }
@@ -110,61 +100,78 @@ impl RedisPool {
         keys: Vec<String>,
         args: Vec<Bytes>,
     ) -> Result<Value, Error> {
-        assert!(!keys.is_empty(), "the keys of a call name its shard");
-        let first_key = keys[0].clone();
-        // Cloning costs a reference count for each argument.
-        match self.call(function, keys.clone(), args.clone()).await {
-            Err(Error::MissingFunction(_)) if self.library.is_some() => {
-                self.load_library_on(self.node_of(&first_key)?).await?;
-                self.call(function, keys, args).await
+        let shard = keys.first().expect("the keys of a call name its shard").clone();
+        let call = |client: Client| {
+            // Cloning costs a reference count for each argument.
+            let (keys, args) = (keys.clone(), args.clone());
+            async move {
+                match client.fcall(function, keys.clone(), args.clone()).await {
+                    Err(error) if is_function_missing(&error) => {
+                        let Some(code) = self.library else { return Err(error) };
+                        let _name: Value = client.function_load(true, code).await?;
+                        client.fcall(function, keys, args).await
+                    }
+                    answer => answer,
+                }
             }
-            answer => answer,
-        }
+        };
+        let answer = self.shards.on_shard_of(&shard, call).await;
+        answer.map_err(|error| match error {
+            Error::Script(message) if message.starts_with(FUNCTION_NOT_FOUND) => {
+                Error::MissingFunction(function)
+            }
+            error => error,
+        })
     }
 
-    /// fred's own pool, for ordinary commands.
+    /// Works with the node that serves a key, as [`Self::fcall`] does: other shards may be down.
+    /// The work may be done twice, when the first node says that it serves the key no longer.
+    pub async fn on_shard_of<T, F>(&self, key: &str, work: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, FredError>>,
+    {
+        self.shards.on_shard_of(key, work).await
+    }
+
+    /// fred's own pool, for commands that can wait while some shard is failing over.
     pub fn commands(&self) -> &Pool {
         &self.pool
     }
 
     /// Closes the connections of all clones.
     pub async fn close(&self) {
+        self.shards.close().await;
         // There is nobody left to tell when a goodbye is not heard.
         let _ = self.pool.quit().await;
     }
 
-    async fn call(
-        &self,
-        function: &'static str,
-        keys: Vec<String>,
-        args: Vec<Bytes>,
-    ) -> Result<Value, Error> {
-        self.client().fcall(function, keys, args).await.map_err(|error: fred::error::Error| {
-            match error.details().starts_with(FUNCTION_NOT_FOUND) {
-                true => Error::MissingFunction(function),
-                false => Error::from(error),
-            }
-        })
-    }
-
-    async fn load_library_on(&self, node: Server) -> Result<(), Error> {
+    async fn load_library_on(&self, node: &Server) -> Result<(), Error> {
         let code = self.library.expect("a library is set before its functions are called");
-        let _name: Value = self.client().with_cluster_node(node).function_load(true, code).await?;
+        let _name: Value = self.shards.client(node).await?.function_load(true, code).await?;
         Ok(())
     }
+}
 
-    fn node_of(&self, key: &str) -> Result<Server, Error> {
-        let slot = ClusterRouting::hash_key(key.as_bytes());
-        let node = self.routing()?.get_server(slot).cloned();
-        node.ok_or_else(|| Error::Unavailable(format!("no node serves slot {slot}")))
-    }
+fn settings(config: &Config) -> Builder {
+    let mut settings = Builder::from_config(config.clone());
+    settings
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = COMMAND_TIMEOUT;
+        })
+        .with_connection_config(|connection| {
+            connection.connection_timeout = CONNECT_TIMEOUT;
+            connection.internal_command_timeout = CONNECT_TIMEOUT;
+            connection.tcp.nodelay = Some(true);
+            connection.unresponsive = UnresponsiveConfig {
+                max_timeout: Some(UNRESPONSIVE_AFTER),
+                interval: UNRESPONSIVE_CHECK,
+            };
+        })
+        // Zero attempts is without end: the cluster is needed as long as the process lives.
+        .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_PAUSE_MS));
+    settings
+}
 
-    fn routing(&self) -> Result<ClusterRouting, Error> {
-        let routing = self.client().cached_cluster_state();
-        routing.ok_or_else(|| Error::Unavailable("the cluster is not known yet".to_owned()))
-    }
-
-    fn client(&self) -> &Client {
-        self.pool.next_connected()
-    }
+fn is_function_missing(error: &FredError) -> bool {
+    error.details().starts_with(FUNCTION_NOT_FOUND)
 }

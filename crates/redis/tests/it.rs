@@ -1,5 +1,6 @@
 //! The pool against a real cluster.
 
 mod it {
+    mod failover;
     mod functions;
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use firstcome_local::{Checkout, process, process::Signal};
+use firstcome_local::{
+    Checkout,
+    process::{self, Signal, User},
+};
 
 use crate::state::{Lock, State};
 
@@ -45,9 +48,12 @@ pub async fn down(checkout: &Checkout, args: &DownArgs) -> Result<()> {
         let _lock = Lock::take(checkout)?;
         State::remove(checkout);
         let receipts = checkout.state().join("receipts");
-        let ours =
-            [checkout.data(), checkout.logs(), checkout.mail(), checkout.secrets(), receipts];
-        for folder in ours.iter().chain([&checkout.data_of_root()]) {
+        let mut ours =
+            vec![checkout.data(), checkout.logs(), checkout.mail(), checkout.secrets(), receipts];
+        if User::is_root() {
+            ours.push(checkout.data_of_root());
+        }
+        for folder in &ours {
             if remove(folder)? {
                 println!("removed {}", folder.display());
             }
