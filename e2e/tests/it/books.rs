@@ -67,7 +67,7 @@ const PLANTS: [Plant; 7] = [
         promise: Promise::G4,
         what: "a paid order without its charge",
         role: Role::Order,
-        plant: "create table planted as select * from orders where state = 'PREPARING' limit 1;
+        plant: "create table planted as select * from orders where state = 'preparing' limit 1;
                 update orders set total_minor = total_minor + 1
                 where order_id in (select order_id from planted);",
         mend: "update orders o set total_minor = p.total_minor from planted p
@@ -76,12 +76,12 @@ const PLANTS: [Plant; 7] = [
     },
     Plant {
         promise: Promise::G5,
-        what: "an order with another place than its buyer was told",
+        what: "an order that is not what its buyer was told",
         role: Role::Order,
-        plant: "create table planted as select * from orders where state = 'PREPARING' limit 1;
-                update orders set sequence = sequence + 1000000
+        plant: "create table planted as select * from orders where state = 'preparing' limit 1;
+                update orders set pay_by = pay_by + interval '1 minute'
                 where order_id in (select order_id from planted);",
-        mend: "update orders o set sequence = p.sequence from planted p
+        mend: "update orders o set pay_by = p.pay_by from planted p
                where p.order_id = o.order_id;
                drop table planted;",
     },
@@ -89,7 +89,7 @@ const PLANTS: [Plant; 7] = [
         promise: Promise::G6,
         what: "an acknowledged order that is gone",
         role: Role::Order,
-        plant: "create table planted as select * from orders where state = 'PREPARING' limit 1;
+        plant: "create table planted as select * from orders where state = 'preparing' limit 1;
                 delete from orders where order_id in (select order_id from planted);",
         mend: "insert into orders select * from planted;
                drop table planted;",

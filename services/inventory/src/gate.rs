@@ -245,7 +245,6 @@ impl Gate {
                 args.push(encode_record(wish, *seq));
             }
             self.load_chunk(product, image.epoch, &mut chunk, args).await?;
-            firstcome_mesh::failpoint::hit("inventory.between_load_chunks");
         }
         let buyers: Vec<_> = image.units_of.iter().collect();
         for buyers in buyers.chunks(RECORDS_PER_CHUNK) {
@@ -269,6 +268,7 @@ impl Gate {
         let mut args = vec![number(epoch), number(*chunk)];
         args.extend(body);
         self.call("load_1", product, args).await?;
+        firstcome_mesh::failpoint::hit("inventory.between_load_chunks");
         *chunk += 1;
         Ok(())
     }
