@@ -3,13 +3,19 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Read as _, Write as _},
+    io::{Read as _, Seek as _, Write as _},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use firstcome_local::{Address, Checkout, checkout, secret};
 use serde::{Deserialize, Serialize};
+
+/// How often a lock without its owner's number is looked at.
+const PID_LOOKS: u32 = 20;
+/// How long between two looks.
+const PID_POLL: Duration = Duration::from_millis(50);
 
 /// A mesh, found or to be found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,14 +70,10 @@ impl Lock {
                 write!(file, "{}", std::process::id())?;
                 Ok(Self { _file: file })
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid)?;
-                bail!(
-                    "the mesh of this checkout is up already (process {pid}); \
-                     `cargo xtask down` stops it"
-                );
-            }
+            Err(TryLockError::WouldBlock) => bail!(
+                "the mesh of this checkout is up already (process {}); `cargo xtask down` stops it",
+                read_pid(&mut file)?
+            ),
             Err(TryLockError::Error(error)) => Err(error).context("lock the mesh"),
         }
     }
@@ -81,14 +83,25 @@ impl Lock {
         let mut file = open(checkout)?;
         match file.try_lock() {
             Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid)?;
-                Ok(Some(pid.trim().parse().context("read who runs the mesh")?))
-            }
+            Err(TryLockError::WouldBlock) => Ok(Some(read_pid(&mut file)?)),
             Err(TryLockError::Error(error)) => Err(error).context("look at the mesh's lock"),
         }
     }
+}
+
+/// Who has the lock; it writes its number right after taking it.
+fn read_pid(file: &mut File) -> Result<u32> {
+    let mut text = String::new();
+    for _ in 0..PID_LOOKS {
+        text.clear();
+        file.rewind()?;
+        file.read_to_string(&mut text)?;
+        if let Ok(pid) = text.parse() {
+            return Ok(pid);
+        }
+        std::thread::sleep(PID_POLL);
+    }
+    bail!("the lock of the mesh names no process: {text:?}");
 }
 
 fn open(checkout: &Checkout) -> Result<File> {

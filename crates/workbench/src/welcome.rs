@@ -90,6 +90,9 @@ impl Welcome<'_> {
         writeln!(f, "\n\"{}\" opens one minute from now; until then:", goods.opening.name)?;
         writeln!(f, "  {}", place(&goods.opening))?;
         writeln!(f, "\nStorm it from another terminal: cargo xtask rush")?;
-        writeln!(f, "Ctrl-C stops everything and keeps the data; cargo xtask down --wipe removes it.")
+        writeln!(
+            f,
+            "Ctrl-C stops everything and keeps the data; cargo xtask down --wipe removes it."
+        )
     }
 }
