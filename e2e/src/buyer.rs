@@ -52,27 +52,18 @@ impl Buyer {
     }
 
     /// Places an order of (product, SKU, quantity) lines.
-    pub async fn place(
-        &self,
-        key: &str,
-        lines: &[(&str, &str, i32)],
-    ) -> Result<Order, Refusal> {
+    pub async fn place(&self, key: &str, lines: &[(&str, &str, i32)]) -> Result<Order, Refusal> {
         self.try_place(key, lines).await.map_err(|status| Refusal::from_status(&status))
     }
 
     /// Places an order and gives the status as it came.
-    pub async fn try_place(
-        &self,
-        key: &str,
-        lines: &[(&str, &str, i32)],
-    ) -> Result<Order, Status> {
+    pub async fn try_place(&self, key: &str, lines: &[(&str, &str, i32)]) -> Result<Order, Status> {
         let lines = lines.iter().map(|(product, sku, quantity)| NewOrderLine {
             product_id: (*product).to_owned(),
             sku_id: (*sku).to_owned(),
             quantity: *quantity,
         });
-        let request =
-            PlaceOrderRequest { idempotency_key: key.to_owned(), lines: lines.collect() };
+        let request = PlaceOrderRequest { idempotency_key: key.to_owned(), lines: lines.collect() };
         let response = self.orders().place_order(self.call(request)).await?;
         Ok(response.into_inner().order.expect("an answer carries the order"))
     }

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use firstcome_local::{Mesh, Service};
 use firstcome_proto::{
     inventory_v1::{
-        CreateProductRequest, Drop, NewSku, Product, ProductStock, ScheduleDropRequest,
-        GetStockRequest, catalog_service_client::CatalogServiceClient,
+        CreateProductRequest, Drop, GetStockRequest, NewSku, Product, ProductStock,
+        ScheduleDropRequest, catalog_service_client::CatalogServiceClient,
         stock_service_client::StockServiceClient,
     },
     money_v1::Money,
@@ -94,9 +94,7 @@ impl Shop {
 
     /// A shop of a story's own, to break.
     pub async fn own(env: &[(Service, &str, &str)]) -> Result<Self> {
-        let mut all = vec![
-            (None, "FIRSTCOME_LOG".to_owned(), "info".to_owned()),
-        ];
+        let mut all = vec![(None, "FIRSTCOME_LOG".to_owned(), "info".to_owned())];
         all.extend(env.iter().map(|(service, name, value)| {
             (Some(*service), (*name).to_owned(), (*value).to_owned())
         }));
@@ -104,13 +102,8 @@ impl Shop {
         let endpoint = mesh.address().endpoint(Service::Edge).to_owned();
         let channel = Channel::from_shared(endpoint)?.tcp_nodelay(true).connect_lazy();
         let folder = mesh.address().logs.clone();
-        let mut shop = Self {
-            mesh,
-            channel,
-            admin_token: String::new(),
-            folder,
-            seeds: AtomicU32::new(0),
-        };
+        let mut shop =
+            Self { mesh, channel, admin_token: String::new(), folder, seeds: AtomicU32::new(0) };
         let args = ["create-admin", "--email", ADMIN_EMAIL, "--password", ADMIN_PASSWORD];
         shop.mesh.address().run(Service::User, &args, COMMAND_DEADLINE).await?;
         shop.admin_token = shop.log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await?;

@@ -105,7 +105,6 @@ async fn a_sale_goes_on_when_a_redis_primary_dies() {
 
 /// A call's answer once the gate is there again.
 async fn answered(
-
     sale: &Sale,
     key: &str,
     buyer: &firstcome_e2e::Buyer,

@@ -47,12 +47,13 @@ async fn faulty_orders_get_their_reason_and_harm_nobody_beside_them() {
     let buyers = shop.buyers(table.len() + 50).await.unwrap();
     let (faulty, good) = buyers.split_at(table.len());
 
-    let refused = join_all(table.iter().zip(faulty).map(|((key, lines, want), buyer)| async move {
-        let status = buyer.try_place(key, lines).await.expect_err(key);
-        let name = &key[..key.len().min(20)];
-        assert_eq!(reason(&status), *want, "{name:?}: {status:?}");
-        assert_eq!(status.code(), want.code(), "{name:?}");
-    }));
+    let refused =
+        join_all(table.iter().zip(faulty).map(|((key, lines, want), buyer)| async move {
+            let status = buyer.try_place(key, lines).await.expect_err(key);
+            let name = &key[..key.len().min(20)];
+            assert_eq!(reason(&status), *want, "{name:?}: {status:?}");
+            assert_eq!(status.code(), want.code(), "{name:?}");
+        }));
     let bought = join_all(good.iter().map(|buyer| buyer.buy(&sale, "good")));
     let (_, bought) = futures::join!(refused, bought);
 

@@ -38,9 +38,8 @@ async fn a_stranger_signs_up_buys_and_pays() {
     let early = firstcome_proto::Refusal::from_status(&early);
     assert_eq!(early.reason(), Reason::EmailNotVerified);
 
-    let code = firstcome_workbench::rush::mailed_code(&shop.mesh.address().mail, &email)
-        .await
-        .unwrap();
+    let code =
+        firstcome_workbench::rush::mailed_code(&shop.mesh.address().mail, &email).await.unwrap();
     accounts.verify_email(VerifyEmailRequest { email, code }).await.unwrap();
     let session = accounts.log_in(log_in).await.unwrap().into_inner();
     let buyer = firstcome_e2e::Buyer::new(
@@ -85,9 +84,8 @@ async fn a_refused_card_gives_the_unit_back_at_once() {
         assert_eq!(refusal.reason(), reason, "{card}");
         let order = buyer.order(&order.order_id).await.unwrap();
         assert_eq!(order.state(), OrderState::PaymentFailed);
-        let back = || async {
-            shop.stock(&sale).await.is_ok_and(|stock| stock.skus[0].available == 1)
-        };
+        let back =
+            || async { shop.stock(&sale).await.is_ok_and(|stock| stock.skus[0].available == 1) };
         firstcome_testkit::eventually(Duration::from_secs(5), back).await;
     }
 }

@@ -99,9 +99,8 @@ async fn a_key_with_other_contents_is_refused_and_takes_nothing() {
     assert_eq!(buyer.buy(&sale, "k").await.unwrap().order_id, order.order_id);
     let left = shop.stock(&sale).await.unwrap();
     assert_eq!((left.skus[0].available, left.skus[1].available), (4, 5));
-    let everything_back = || async {
-        shop.stock(&other).await.is_ok_and(|stock| stock.skus[0].available == 5)
-    };
+    let everything_back =
+        || async { shop.stock(&other).await.is_ok_and(|stock| stock.skus[0].available == 5) };
     firstcome_testkit::eventually(std::time::Duration::from_secs(5), everything_back).await;
 }
 
@@ -128,10 +127,7 @@ async fn one_millisecond_before_opening_is_too_early() {
 async fn an_unpaid_unit_is_on_sale_again_within_two_seconds() {
     let shop = Shop::shared().await;
     let hold = std::time::Duration::from_secs(1);
-    let sale = shop
-        .sell(Terms { hold, limit_per_buyer: 1, ..Terms::of(1) })
-        .await
-        .unwrap();
+    let sale = shop.sell(Terms { hold, limit_per_buyer: 1, ..Terms::of(1) }).await.unwrap();
     let buyers = shop.buyers(2).await.unwrap();
     let first = buyers[0].buy(&sale, "k").await.unwrap();
     let pay_by = firstcome_proto::timestamp::from_wire(&first.pay_by.unwrap()).unwrap();

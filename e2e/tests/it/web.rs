@@ -5,7 +5,9 @@ use firstcome_e2e::{Shop, shop::Terms};
 use firstcome_local::Service;
 use firstcome_proto::{
     Reason, Refusal,
-    inventory_v1::{GetProductRequest, WatchStockRequest, stock_service_client::StockServiceClient},
+    inventory_v1::{
+        GetProductRequest, WatchStockRequest, stock_service_client::StockServiceClient,
+    },
     order_v1::{
         NewOrderLine, OrderState, PlaceOrderRequest, order_service_client::OrderServiceClient,
     },
