@@ -1,4 +1,6 @@
 //! Stories through the edge, on real processes and real stores.
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
+#![allow(clippy::large_futures, reason = "a story runs once")]
 
 #[path = "it/books.rs"]
 mod books;
