@@ -14,6 +14,9 @@ use tonic::{Request, Status, transport::Channel};
 
 use crate::{Sale, shop::authorized};
 
+/// A product, one of its SKUs, and how many.
+pub type Line<'a> = (&'a str, &'a str, i32);
+
 /// Somebody with an account, a device and an address on the network.
 #[derive(Clone)]
 pub struct Buyer {
@@ -52,12 +55,12 @@ impl Buyer {
     }
 
     /// Places an order of (product, SKU, quantity) lines.
-    pub async fn place(&self, key: &str, lines: &[(&str, &str, i32)]) -> Result<Order, Refusal> {
+    pub async fn place(&self, key: &str, lines: &[Line<'_>]) -> Result<Order, Refusal> {
         self.try_place(key, lines).await.map_err(|status| Refusal::from_status(&status))
     }
 
     /// Places an order and gives the status as it came.
-    pub async fn try_place(&self, key: &str, lines: &[(&str, &str, i32)]) -> Result<Order, Status> {
+    pub async fn try_place(&self, key: &str, lines: &[Line<'_>]) -> Result<Order, Status> {
         let lines = lines.iter().map(|(product, sku, quantity)| NewOrderLine {
             product_id: (*product).to_owned(),
             sku_id: (*sku).to_owned(),

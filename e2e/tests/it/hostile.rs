@@ -1,7 +1,7 @@
 //! What the world may send, and the documented reason each gets. Nothing is held, nothing charged,
 //! and the others of the same batch are unharmed.
 
-use firstcome_e2e::{Shop, shop::Terms};
+use firstcome_e2e::{Shop, buyer::Line, shop::Terms};
 use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{
@@ -30,7 +30,7 @@ async fn faulty_orders_get_their_reason_and_harm_nobody_beside_them() {
     let nobody = Uuid::new_v4().to_string();
     let long = "k".repeat(1 << 20);
     let eleven = [(product, sku, 1); 11];
-    let table: Vec<(&str, Vec<(&str, &str, i32)>, Reason)> = vec![
+    let table: Vec<(&str, Vec<Line<'_>>, Reason)> = vec![
         ("zero", vec![(product, sku, 0)], Reason::InvalidArgument),
         ("negative", vec![(product, sku, -5)], Reason::InvalidArgument),
         ("2^31 - 1", vec![(product, sku, i32::MAX)], Reason::InvalidArgument),

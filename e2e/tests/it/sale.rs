@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use firstcome_e2e::{Buyer, Sale, Shop, gate::Gate, shop::Terms};
+use firstcome_e2e::{Buyer, Sale, Shop, buyer::Line, gate::Gate, shop::Terms};
 use firstcome_proto::{Reason, Refusal, order_v1::Order};
 use futures::future::join_all;
 
@@ -86,7 +86,7 @@ async fn a_key_with_other_contents_is_refused_and_takes_nothing() {
     let order = buyer.buy(&sale, "k").await.unwrap();
 
     let (product, first, second) = (&sale.product, &sale.skus[0], &sale.skus[1]);
-    let table: [(&str, &[(&str, &str, i32)]); 4] = [
+    let table: [(&str, &[Line<'_>]); 4] = [
         ("other SKU", &[(product, second, 1)]),
         ("other quantity", &[(product, first, 2)]),
         ("one more line", &[(product, first, 1), (product, second, 1)]),
