@@ -7,9 +7,11 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use firstcome_proto::{BuyerId, ProductId, ReservationId, SkuId};
 use firstcome_redis::{RedisPool, keys};
 use fred::{
+    clients::Client,
     interfaces::{HashesInterface as _, StreamsInterface as _},
-    types::Value,
+    types::{Value, scan::Scanner as _},
 };
+use futures::TryStreamExt as _;
 use uuid::Uuid;
 
 use crate::hold::{Line, Wish};
@@ -295,12 +297,11 @@ impl Gate {
         product: ProductId,
         count: u64,
     ) -> Result<Vec<Unconfirmed>, Fault> {
-        let entries: Vec<(String, HashMap<String, Bytes>)> = self
-            .redis
-            .commands()
-            .xrange_values(keys::unconfirmed(product), "-", "+", Some(count))
-            .await
-            .map_err(firstcome_redis::Error::from)?;
+        let key = &keys::unconfirmed(product);
+        let read =
+            |client: Client| async move { client.xrange_values(key, "-", "+", Some(count)).await };
+        let entries: Vec<(String, HashMap<String, Bytes>)> =
+            self.redis.on_shard_of(key, read).await?;
         let read = |(entry, fields): (String, HashMap<String, Bytes>)| {
             let admitted_ms = entry.split('-').next()?.parse().ok()?;
             let ids = fields.get("ids")?;
@@ -317,9 +318,9 @@ impl Gate {
 
     /// Says that Postgres has confirmed everything in these entries.
     pub async fn confirm(&self, product: ProductId, entries: Vec<String>) -> Result<(), Fault> {
-        let key = keys::unconfirmed(product);
-        let _deleted: Value =
-            self.redis.commands().xdel(key, entries).await.map_err(firstcome_redis::Error::from)?;
+        let (key, entries) = (&keys::unconfirmed(product), &entries);
+        let delete = |client: Client| async move { client.xdel(key, entries.clone()).await };
+        let _deleted: Value = self.redis.on_shard_of(key, delete).await?;
         Ok(())
     }
 
@@ -331,12 +332,9 @@ impl Gate {
     ) -> Result<Vec<Option<(Wish, i64)>>, Fault> {
         let fields: Vec<fred::types::Key> =
             reservations.iter().map(|id| fred::types::Key::from(id.to_wire())).collect();
-        let records: Vec<Option<Bytes>> = self
-            .redis
-            .commands()
-            .hmget(keys::taken(product), fields)
-            .await
-            .map_err(firstcome_redis::Error::from)?;
+        let (key, fields) = (&keys::taken(product), &fields);
+        let read = |client: Client| async move { client.hmget(key, fields.clone()).await };
+        let records: Vec<Option<Bytes>> = self.redis.on_shard_of(key, read).await?;
         let decode = |(id, record): (&ReservationId, Option<Bytes>)| match record {
             None => Ok(None),
             Some(record) => decode_record(*id, &record)
@@ -351,25 +349,9 @@ impl Gate {
         &self,
         product: ProductId,
     ) -> Result<HashMap<ReservationId, i64>, Fault> {
-        use futures::TryStreamExt as _;
-        let client = self.redis.commands().next_connected();
-        let pages = client.hscan(keys::taken(product), "*", Some(RECORDS_PER_CHUNK as u32));
-        let mut records = HashMap::new();
-        futures::pin_mut!(pages);
-        while let Some(mut page) = pages.try_next().await.map_err(firstcome_redis::Error::from)? {
-            use fred::types::scan::Scanner as _;
-            for (field, value) in page.take_results().into_iter().flat_map(|map| map.inner()) {
-                let (Ok(id), Some(record)) = (Uuid::from_slice(field.as_bytes()), value.as_bytes())
-                else {
-                    continue; // the field `epoch`
-                };
-                if let Some(seq) = record.first_chunk::<8>() {
-                    records.insert(ReservationId(id), i64::from_be_bytes(*seq));
-                }
-            }
-            page.next();
-        }
-        Ok(records)
+        let key = &keys::taken(product);
+        let scan = |client: Client| async move { scan_records(&client, key).await };
+        Ok(self.redis.on_shard_of(key, scan).await?)
     }
 
     /// Calls a function on the product's shard and sorts refusals out.
@@ -398,6 +380,29 @@ impl Gate {
             _ => Err(unreadable(&reply)),
         }
     }
+}
+
+/// Every record's id and place in this hash, page by page.
+async fn scan_records(
+    client: &Client,
+    key: &str,
+) -> Result<HashMap<ReservationId, i64>, fred::error::Error> {
+    let pages = client.hscan(key, "*", Some(RECORDS_PER_CHUNK as u32));
+    futures::pin_mut!(pages);
+    let mut records = HashMap::new();
+    while let Some(mut page) = pages.try_next().await? {
+        for (field, value) in page.take_results().into_iter().flat_map(|map| map.inner()) {
+            let (Ok(id), Some(record)) = (Uuid::from_slice(field.as_bytes()), value.as_bytes())
+            else {
+                continue; // the field `epoch`
+            };
+            if let Some(seq) = record.first_chunk::<8>() {
+                records.insert(ReservationId(id), i64::from_be_bytes(*seq));
+            }
+        }
+        page.next();
+    }
+    Ok(records)
 }
 
 fn number(value: i64) -> Bytes {
