@@ -164,7 +164,7 @@ fn programs(args: &UpArgs) -> Result<PathBuf> {
     Ok(program.parent().context("a program lies in a folder")?.to_owned())
 }
 
-/// The ports of DESIGN, or a row of one's own.
+/// The documented ports, or a row of one's own.
 fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
     let (edge, services, redis_first, postgres) = match base {
         Some(base) => (base, base + 1, base + 11, base + 32),

@@ -77,7 +77,7 @@ pub enum Decision {
     Lost,
 }
 
-/// The table of DESIGN, section 4.
+/// What an order becomes, by its hold and by the row that may be there already.
 pub fn decide(hold: hold::State, newly_admitted: bool, row: Row) -> Decision {
     use hold::State as Hold;
     match (hold, row) {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_decision_is_the_table_of_the_design() {
+    fn every_hold_meets_every_row() {
         use Decision::*;
         use hold::State::*;
         let pending = Insert(State::PendingPayment);

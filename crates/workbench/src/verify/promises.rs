@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::books::Books;
 
-/// What must be true; DESIGN names them.
+/// What must be true; ARCHITECTURE.md says where each is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Promise {
     /// No oversell.
