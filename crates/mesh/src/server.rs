@@ -22,6 +22,9 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Calls in flight on one connection; a mesh peer multiplexes everything over few of them.
 const CONCURRENT_STREAMS_MAX: u32 = 4096;
+/// Calls that a peer may cancel before we have taken them up. HTTP/2's own bound of 20 is meant
+/// against strangers; a peer whose callers leave all at once would lose the whole connection.
+const CANCELLED_EARLY_MAX: usize = CONCURRENT_STREAMS_MAX as usize;
 /// Headers of one call; ours are an identity, a deadline and a trace.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 
@@ -83,6 +86,7 @@ impl Server {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+            .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
