@@ -48,15 +48,24 @@ impl Row {
 
 impl Shop {
     pub async fn rows(&self, goods: &Goods) -> Vec<Row> {
-        let sql = "select reservation_id, buyer_id, seq, state, sku_ids, quantities, forgotten
-                   from holds where product_id = $1 order by seq";
-        sqlx::query_as(sql).bind(goods.id.0).fetch_all(&self.database.pool).await.unwrap()
+        self.ledger(goods).await.0
     }
 
     pub async fn counters(&self, goods: &Goods) -> Vec<Counters> {
+        self.ledger(goods).await.1
+    }
+
+    /// Holds and counters as of one instant, while others commit.
+    async fn ledger(&self, goods: &Goods) -> (Vec<Row>, Vec<Counters>) {
+        let one_instant = "begin isolation level repeatable read read only";
+        let mut tx = self.database.pool.begin_with(one_instant).await.unwrap();
+        let sql = "select reservation_id, buyer_id, seq, state, sku_ids, quantities, forgotten
+                   from holds where product_id = $1 order by seq";
+        let rows = sqlx::query_as(sql).bind(goods.id.0).fetch_all(&mut *tx).await.unwrap();
         let sql = "select sku_id, total, held, settled, epoch from stock
                    where product_id = $1 order by sku_id";
-        sqlx::query_as(sql).bind(goods.id.0).fetch_all(&self.database.pool).await.unwrap()
+        let counters = sqlx::query_as(sql).bind(goods.id.0).fetch_all(&mut *tx).await.unwrap();
+        (rows, counters)
     }
 
     pub async fn epoch(&self, goods: &Goods) -> i64 {
@@ -128,8 +137,7 @@ impl Shop {
 
     /// Gate and ledger at one look; nothing may be on its way.
     pub async fn balance(&self, goods: &Goods) -> Result<(), String> {
-        let rows = self.rows(goods).await;
-        let counters = self.counters(goods).await;
+        let (rows, counters) = self.ledger(goods).await;
         for counter in &counters {
             let units_in = |states: &[&str]| -> i32 {
                 let rows = rows.iter().filter(|row| states.contains(&row.state.as_str()));

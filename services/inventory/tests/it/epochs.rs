@@ -50,13 +50,31 @@ async fn a_gate_that_lost_everything_or_one_key_is_made_again() {
 
     let mut epoch = shop.epoch(&goods).await;
     shop.lose_gate(&goods).await;
-    assert_eq!(refused(&replica.reserve_one(&goods, goods.wish()).await), Reason::Fenced);
     assert_nothing_was_forgotten(&shop, &replica, &goods, &first).await;
     for key in all_keys(&goods) {
         epoch += 1;
         assert_eq!(shop.epoch(&goods).await, epoch, "before the loss of {key}");
         shop.lose_key(key).await;
         assert_nothing_was_forgotten(&shop, &replica, &goods, &first).await;
+    }
+    assert_eq!(shop.epoch(&goods).await, epoch + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_lost_any_key_admits_and_frees_nobody() {
+    let shop = Shop::open().await;
+    let parts = shop.parts().await;
+    for key in 0..4 {
+        let goods = parts.sell(&[5], open_window()).await;
+        let wishes = [crate::it::lost::to_gate(&goods.wish())];
+        shop.lose_key(all_keys(&goods)[key].clone()).await;
+        let fault = shop.gate.reserve(goods.id, 1, &wishes).await.expect_err("no gate");
+        assert!(matches!(fault, Fault::Missing), "{fault}");
+        let fault = shop.gate.snapshot(goods.id).await.expect_err("no gate");
+        assert!(matches!(fault, Fault::Missing), "{fault}");
+        // Freeing needs no `unconfirmed`.
+        let freed = shop.gate.free(goods.id, 1, &[(wishes[0].reservation, 1)]).await;
+        assert_eq!(freed.is_ok(), key == 3);
     }
 }
 
@@ -69,7 +87,6 @@ async fn a_gate_of_another_redis_process_is_made_again() {
     // What a promoted replica finds: everything there, loaded by somebody else.
     let run = ("run", "0123456789abcdef");
     let () = shop.redis.commands().hset(keys::stock(goods.id), run).await.unwrap();
-    assert_eq!(refused(&replica.reserve_one(&goods, goods.wish()).await), Reason::Fenced);
     assert_nothing_was_forgotten(&shop, &replica, &goods, &first).await;
     assert_eq!(shop.epoch(&goods).await, 2);
 }

@@ -11,7 +11,7 @@ use firstcome_testkit::eventually;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use crate::it::app::{SOON, Shop};
+use crate::it::app::{SOON, Shop, open_window};
 
 /// The wish as the gate is told of it.
 pub fn to_gate(item: &ReserveItem) -> Wish {
@@ -65,6 +65,24 @@ async fn a_lost_admission_that_lost_its_gate_too_costs_no_unit() {
     let hold = replica.insist(&goods, goods.wish()).await.unwrap();
     assert_eq!(hold.sequence, 1, "nobody was told of the first");
     shop.assert_books_balance_in_epoch(&goods, epoch + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admission_is_undone_once_and_by_its_exact_number() {
+    let shop = Shop::open().await;
+    let parts = shop.parts().await;
+    let goods = parts.sell(&[5], open_window()).await;
+    let lost = to_gate(&goods.wish());
+    shop.gate.reserve(goods.id, 1, std::slice::from_ref(&lost)).await.unwrap();
+    let available = async || shop.gate.snapshot(goods.id).await.unwrap().available[&goods.sku()];
+    // Late news of an admission of the same key that is long over.
+    for (seq, freed, left) in [(2, 0, 4), (0, 0, 4), (1, 1, 5), (1, 0, 5)] {
+        assert_eq!(shop.gate.forget(goods.id, 1, &[(lost.reservation, 7)]).await.unwrap(), 0);
+        let told = shop.gate.free(goods.id, 1, &[(lost.reservation, seq)]).await.unwrap();
+        assert_eq!((told, available().await), (freed, left), "free of {seq}");
+    }
+    // Of another epoch, nothing is done at all.
+    assert!(shop.gate.free(goods.id, 2, &[(lost.reservation, 1)]).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use self::{
 };
 
 /// Sequences tried in every run: half a minute, most of it waiting for dead loaders.
-const CASES: u32 = 40;
+const CASES: u32 = 32;
 /// Shrinking stops after this long; what is left is small enough to read.
 const SHRINK_MS_MAX: u32 = 120_000;
 

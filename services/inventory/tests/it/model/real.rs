@@ -347,11 +347,11 @@ impl Scene<'_> {
         assert_eq!(outbox, want, "{what}: the outbox");
 
         if let Some(gate) = &world.gate {
-            self.compare_gate(gate, what).await;
+            self.compare_gate(world, gate, what).await;
         }
     }
 
-    async fn compare_gate(&self, gate: &Gate, what: &str) {
+    async fn compare_gate(&self, world: &World, gate: &Gate, what: &str) {
         let shop = &self.real.shop;
         let records = shop.gate.all_records(self.goods.id).await.unwrap();
         let want = gate.taken.iter().map(|(id, (_, seq))| (reservation(*id), *seq)).collect();
@@ -363,6 +363,9 @@ impl Scene<'_> {
         let Some(unconfirmed) = &gate.unconfirmed else { return };
         let snapshot = shop.gate.snapshot(self.goods.id).await.unwrap();
         assert_eq!((snapshot.epoch, snapshot.seq), (gate.epoch, gate.seq), "{what}: the gate");
+        if world.clock > 0 {
+            assert_eq!(snapshot.now_ms, self.begun_ms + world.clock, "{what}: the clock");
+        }
         let available = self.goods.skus.iter().map(|sku| snapshot.available[sku]);
         assert_eq!(available.collect::<Vec<_>>(), gate.available, "{what}: what is available");
         let want: Vec<Vec<ReservationId>> = unconfirmed
