@@ -89,7 +89,6 @@ where
                     | Reason::DeadlineExceeded
                     | Reason::PaymentInProgress
                     | Reason::PlacementInProgress
-                    | Reason::Internal
             )
         });
         if !again {

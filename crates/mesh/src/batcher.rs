@@ -252,7 +252,7 @@ impl<C: BatchCall> Batcher<C> {
             let lanes = &mut *guard;
             if lanes.closed {
                 drop(guard);
-                return entry.reply.send(Err(Rejected::Closed));
+                return entry.reply.send(Err(self.inner.turned_away(Rejected::Closed)));
             }
             let all_full = lanes.waiting >= self.inner.limits.queue_items_max;
             let lane = lanes
@@ -264,7 +264,7 @@ impl<C: BatchCall> Batcher<C> {
                     lanes.by_key.remove(&key);
                 }
                 drop(guard);
-                return entry.reply.send(Err(Rejected::QueueFull));
+                return entry.reply.send(Err(self.inner.turned_away(Rejected::QueueFull)));
             }
             lane.queue.push_back(entry);
             lanes.waiting += 1;
@@ -322,6 +322,11 @@ async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
 }
 
 impl<C: BatchCall> Inner<C> {
+    /// What an item hears that finds no room: one that has begun elsewhere may yet be finished.
+    fn turned_away(&self, why: Rejected) -> Rejected {
+        if self.carries_abandoned { Rejected::Unanswered } else { why }
+    }
+
     /// Takes what waits, up to a full batch; ends the runner's turn when nothing does.
     fn next_batch(&self, key: &C::Key) -> Option<Batch<C>> {
         let taken: Vec<Entry<C>> = {

@@ -32,7 +32,7 @@ pub enum Command {
     /// Bring the schema up to this version.
     Migrate {
         /// Postgres, with the role that owns the schema.
-        #[arg(long, env = "FIRSTCOME_DATABASE_URL")]
+        #[arg(long, env = "FIRSTCOME_DATABASE_URL", hide_env_values = true)]
         database_url: SecretString,
     },
 }
@@ -45,7 +45,7 @@ pub struct Service {
     pub serve: Serve,
 
     /// Postgres, with the role that owns the schema.
-    #[arg(long, env = "FIRSTCOME_DATABASE_URL")]
+    #[arg(long, env = "FIRSTCOME_DATABASE_URL", hide_env_values = true)]
     pub database_url: SecretString,
 
     /// Connections to Postgres, 4 to 100.
@@ -54,7 +54,7 @@ pub struct Service {
     pub database_connections: u32,
 
     /// The Redis Cluster with all its nodes: redis-cluster://host:port?node=host:port&node=...
-    #[arg(long, env = "FIRSTCOME_REDIS_URL")]
+    #[arg(long, env = "FIRSTCOME_REDIS_URL", hide_env_values = true)]
     pub redis_url: SecretString,
 
     /// How long after its payment the gate still knows a reservation.

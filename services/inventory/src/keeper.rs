@@ -2,7 +2,7 @@
 //! was freed, finishes what others began, compares gate and ledger.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     future::Future,
     sync::Arc,
     time::Duration,
@@ -68,10 +68,10 @@ impl Keeper {
         });
         every(shutdown, TELL_EVERY, self.clone(), |keeper| async move { keeper.tell().await });
         every(shutdown, SWEEP_EVERY, self.clone(), |keeper| async move {
-            keeper.sweep(AUDIT_SPAN_MS).await;
+            keeper.sweep_touched().await;
         });
         every(shutdown, SWEEP_ALL_EVERY, self.clone(), |keeper| async move {
-            keeper.sweep(i64::from(u32::MAX)).await;
+            keeper.sweep_all().await;
         });
         every(shutdown, FORGET_EVERY, self.clone(), |keeper| async move {
             keeper.forget().await;
@@ -104,14 +104,22 @@ impl Keeper {
                 Err(error) => return tracing::warn!(%error, "tell the gate later"),
             };
             let count = messages.len();
-            // Frees before forgets: a forgotten record can no longer be freed.
-            let mut groups: BTreeMap<(ProductId, Action), Vec<Message>> = BTreeMap::new();
+            // Products at once: those of a shard that does not answer delay nobody else's units.
+            let mut products: HashMap<ProductId, Vec<Message>> = HashMap::new();
             for message in messages {
-                groups.entry((message.product, message.action)).or_default().push(message);
+                products.entry(message.product).or_default().push(message);
             }
-            for ((product, action), messages) in groups {
-                self.tell_product(product, action, &messages).await;
-            }
+            let told = products.into_iter().map(|(product, messages)| async move {
+                // Frees before forgets: a forgotten record can no longer be freed.
+                for action in [Action::Free, Action::Forget] {
+                    let of_action = messages.iter().filter(|message| message.action == action);
+                    let of_action: Vec<Message> = of_action.copied().collect();
+                    if !of_action.is_empty() {
+                        self.tell_product(product, action, &of_action).await;
+                    }
+                }
+            });
+            futures::future::join_all(told).await;
             if count < ITEMS_MAX {
                 return;
             }
@@ -145,9 +153,18 @@ impl Keeper {
         }
     }
 
-    /// Finishes admissions that nobody finished, of the products touched within this span.
-    pub async fn sweep(&self, touched_within_ms: i64) {
-        let products = match self.store.products_touched(touched_within_ms).await {
+    /// Finishes admissions that nobody finished, of the products that sold of late.
+    pub async fn sweep_touched(&self) {
+        self.sweep(self.store.products_touched(AUDIT_SPAN_MS).await).await;
+    }
+
+    /// The same, of every product: one whose very first admission was lost was never touched.
+    pub async fn sweep_all(&self) {
+        self.sweep(self.store.products_with_gate().await).await;
+    }
+
+    async fn sweep(&self, products: Result<Vec<ProductId>, sqlx::Error>) {
+        let products = match products {
             Ok(products) => products,
             Err(error) => return tracing::warn!(%error, "sweep later"),
         };

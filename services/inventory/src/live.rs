@@ -34,6 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(200);
 /// The ledger's counters may be this old where only a hint is made of them (`holds_open`).
 const BOOKS_FRESH: Duration = Duration::from_secs(1);
+/// A hint is not worth a longer wait than this.
+const BOOKS_PATIENCE: Duration = Duration::from_millis(250);
 
 /// All products that this process has met.
 #[derive(Clone)]
@@ -89,16 +91,23 @@ impl Live {
                 return Ok(Arc::clone(books));
             }
         }
-        match self.inner.store.books(product).await {
-            Ok(books) => {
+        let read = tokio::time::timeout(BOOKS_PATIENCE, self.inner.store.books(product)).await;
+        let fault = match read {
+            Ok(Ok(books)) => {
                 let books = Arc::new(books);
                 *kept = Some((Instant::now(), Arc::clone(&books)));
-                Ok(books)
+                return Ok(books);
             }
-            Err(fault) => match &*kept {
-                Some((_, books)) => Ok(Arc::clone(books)),
-                None => Err(error::database(&fault)),
-            },
+            Ok(Err(fault)) => error::database(&fault),
+            Err(_) => error::unavailable(),
+        };
+        match &mut *kept {
+            // The next look is a second away: losers do not wait for a ledger in trouble.
+            Some((read_at, books)) => {
+                *read_at = Instant::now();
+                Ok(Arc::clone(books))
+            }
+            None => Err(fault),
         }
     }
 
@@ -156,8 +165,19 @@ impl Live {
         let live = self.clone();
         // In a task of its own: a caller that leaves must not leave a fenced product behind.
         let done = self.inner.shutdown.clone().spawn(async move {
-            let _rebuilding = entry.rebuilding.lock().await;
-            live.rebuild(&entry, 0, Some(change)).await
+            let rebuilding = entry.rebuilding.lock().await;
+            let before = match &*entry.state.read() {
+                State::Open(product) => product.epoch,
+                State::Fenced => 0,
+            };
+            let changed = live.rebuild(&entry, 0, Some(change)).await;
+            drop(rebuilding);
+            if changed.as_ref().is_err_and(|refusal| refusal.retry_after.is_some()) {
+                // The answer to the commit may be lost: if the next epoch was begun, its gate
+                // must be made, by this path.
+                live.fence(product, before, before, "a change was cut short").await;
+            }
+            changed
         });
         match done.await {
             Ok(result) => result.map(|product| Product::clone(&product)),
@@ -222,7 +242,7 @@ impl Live {
                 Err(fault) => {
                     let refusal = error::database(&fault);
                     if change.is_some() {
-                        return Err(refusal); // nothing was begun
+                        return Err(refusal);
                     }
                     self.pause().await?;
                 }

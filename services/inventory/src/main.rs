@@ -14,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     telemetry::init(&config.logs);
     match config.command {
         Command::Migrate { database_url } => {
-            Ok(Store::connect(database_url.expose_secret(), 1)?.migrate().await?)
+            Ok(Store::migrate(database_url.expose_secret()).await?)
         }
         Command::Serve(service) => {
             let listener = server::bind(service.serve.listen).await;

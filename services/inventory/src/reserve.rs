@@ -116,27 +116,27 @@ impl BatchCall for GateCall {
             }
         };
         failpoint::hit("inventory.between_gate_and_ledger");
-        self.refuse(&open, &wishes, &verdicts, &mut answers).await;
-
-        let entry = verdicts.entry.map(|name| {
+        // Winners are on their way to the ledger before losers are counted what may come back.
+        let entry = verdicts.entry.as_ref().map(|name| {
             let is_new = |verdict: &&Verdict| matches!(verdict, Verdict::Admitted(_));
             Arc::new(Entry {
-                name,
+                name: name.clone(),
                 unfinished: AtomicUsize::new(verdicts.verdicts.iter().filter(is_new).count()),
             })
         });
-        for (place, (wish, verdict)) in wishes.into_iter().zip(verdicts.verdicts).enumerate() {
+        for (place, (wish, verdict)) in wishes.iter().zip(&verdicts.verdicts).enumerate() {
             let (seq, entry) = match verdict {
-                Verdict::Admitted(seq) => (seq, entry.clone()),
-                Verdict::Replayed(seq) => (seq, None),
+                Verdict::Admitted(seq) => (*seq, entry.clone()),
+                Verdict::Replayed(seq) => (*seq, None),
                 _ => continue,
             };
             let reply = answers.hand_over(place).expect("admissions were not answered yet");
             let newly_admitted = matches!(verdict, Verdict::Admitted(_));
-            let admission = Admission { wish, seq, newly_admitted, entry };
+            let admission = Admission { wish: wish.clone(), seq, newly_admitted, entry };
             let item = (Arc::clone(&open), admission);
             self.ledger.enqueue(product, item, Deadline::after(ADMISSION_DEADLINE), reply);
         }
+        self.refuse(&open, &wishes, &verdicts, &mut answers).await;
     }
 }
 

@@ -161,6 +161,9 @@ impl Reservation {
         for (command, ids) in groups {
             let group = self.store.command(command, product, &ids).await;
             let group = group.map_err(|fault| error::database(&fault))?;
+            if command == Command::Expire {
+                firstcome_mesh::failpoint::hit("inventory.between_expire_and_free");
+            }
             firstcome_mesh::failpoint::hit("inventory.between_command_and_answer");
             states.extend(ids.iter().map(|id| ((command, *id), group.get(id).copied())));
         }

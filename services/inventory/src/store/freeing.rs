@@ -170,7 +170,7 @@ impl Store {
         let rows = sqlx::query!(
             "with due as (
                  select outbox_id from gate_outbox where next_try_at <= now()
-                 order by outbox_id limit $1 for update skip locked
+                 order by next_try_at limit $1 for update skip locked
              )
              update gate_outbox o
              set next_try_at = clock_timestamp() + $2 * interval '1 millisecond'

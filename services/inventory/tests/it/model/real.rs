@@ -149,7 +149,7 @@ impl Scene<'_> {
             Step::Sweep(who) => {
                 let unconfirmed_ms_max = 0;
                 let keeper = Keeper { unconfirmed_ms_max, ..replicas[who].keeper.clone() };
-                keeper.sweep(i64::from(u32::MAX)).await;
+                keeper.sweep_all().await;
                 world.sweep(who);
             }
             Step::Clock(edge) => {
