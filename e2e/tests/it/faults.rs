@@ -3,16 +3,26 @@
 use std::{future::Future, time::Duration};
 
 use firstcome_e2e::{Sale, Shop, shop::Terms};
-use firstcome_local::Role;
+use firstcome_local::{Role, Service};
 use firstcome_proto::Reason;
 use firstcome_workbench::rush::{RushArgs, rush};
 use sqlx::PgPool;
 
+/// Many batches of [`BATCH`], so that a fault meets a sale that still admits.
+const STOCK: u32 = 240;
+/// Items that order sends at once.
+const BATCH: &str = "8";
+
+/// A shop that admits in many small steps.
+async fn slow_shop() -> Shop {
+    Shop::own(&[(Service::Order, "FIRSTCOME_BATCH_ITEMS_MAX", BATCH)]).await.unwrap()
+}
+
 /// A rush that is small enough for a debug build and long enough to be hit.
 fn args() -> RushArgs {
     RushArgs {
-        buyers: 600,
-        stock: 60,
+        buyers: 3 * STOCK,
+        stock: STOCK,
         hold: Duration::from_secs(2),
         limit: 1,
         sign_ups: 0,
@@ -25,7 +35,7 @@ fn args() -> RushArgs {
     }
 }
 
-/// Runs a rush and does something to it once a third of the stock has been admitted.
+/// Runs a rush and does something to it when some of the stock has been admitted.
 async fn in_mid_rush<F, Fut>(shop: &Shop, fault: F)
 where
     F: FnOnce() -> Fut,
@@ -37,12 +47,13 @@ where
     let hit = async {
         let admitted = || async { count().await >= before + 20 };
         firstcome_testkit::eventually(Duration::from_secs(60), admitted).await;
+        assert!(count().await < before + i64::from(STOCK), "the fault comes before the sell-out");
         fault().await;
     };
     let args = args();
     let (report, ()) = futures::join!(rush(shop.mesh.address(), &args), hit);
     let report = report.unwrap();
-    assert_eq!(report.sold, 60, "{:?} {:?}", report.refused, report.refusals);
+    assert_eq!(report.sold, i64::from(STOCK), "{:?} {:?}", report.refused, report.refusals);
     assert_eq!(report.oversold, 0);
     assert!(report.verified.is_clean(), "{:#?}", report.verified.violations);
 }
@@ -53,8 +64,7 @@ async fn holds(pool: &PgPool) -> Result<i64, sqlx::Error> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_goes_on_when_services_and_postgres_die() {
-    use firstcome_local::Service;
-    let shop = Shop::own(&[]).await.unwrap();
+    let shop = slow_shop().await;
     for service in [Service::Inventory, Service::Order] {
         in_mid_rush(&shop, || async {
             shop.mesh.kill9(service).await;
@@ -70,7 +80,7 @@ async fn a_sale_goes_on_when_services_and_postgres_die() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_goes_on_when_redis_forgets_everything() {
-    let shop = Shop::own(&[]).await.unwrap();
+    let shop = slow_shop().await;
     in_mid_rush(&shop, || async {
         shop.mesh.stores().redis().unwrap().flush_all().await.unwrap();
     })
@@ -87,7 +97,7 @@ async fn a_sale_goes_on_when_redis_forgets_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_goes_on_when_a_redis_primary_dies() {
-    let shop = Shop::own(&[]).await.unwrap();
+    let shop = slow_shop().await;
     in_mid_rush(&shop, || async {
         let redis = shop.mesh.stores().redis().unwrap();
         let url = shop.mesh.address().database_url(Role::Inventory);
