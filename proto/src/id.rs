@@ -16,10 +16,12 @@ macro_rules! ids {
         impl $name {
             /// Reads the text form of a public field; `field` names it in the refusal.
             pub fn from_field(field: &str, value: &str) -> Result<Self, Refusal> {
-                // Only the canonical form: other spellings would be other idempotency contents.
+                // Only the canonical form: one thing has one name, for queues and caches too.
+                let canonical =
+                    value.len() == 36 && !value.bytes().any(|byte| byte.is_ascii_uppercase());
                 match Uuid::try_parse(value) {
-                    Ok(id) if value.len() == 36 => Ok(Self(id)),
-                    _ => Err(Refusal::invalid(field, "want a UUID, as in 2f1d3a52-5f6e-4c8b-9d0a-7b1c2e3f4a5b")),
+                    Ok(id) if canonical => Ok(Self(id)),
+                    _ => Err(Refusal::invalid(field, "want a UUID in lower case, as in 2f1d3a52-5f6e-4c8b-9d0a-7b1c2e3f4a5b")),
                 }
             }
 
@@ -121,7 +123,8 @@ mod tests {
     fn only_the_canonical_text_is_an_id() {
         let id = "2f1d3a52-5f6e-4c8b-9d0a-7b1c2e3f4a5b";
         assert!(SkuId::from_field("sku_id", id).is_ok());
-        for wrong in ["", "2f1d3a525f6e4c8b9d0a7b1c2e3f4a5b", &format!("{{{id}}}"), "x"] {
+        let shouted = id.to_uppercase();
+        for wrong in ["", "2f1d3a525f6e4c8b9d0a7b1c2e3f4a5b", &format!("{{{id}}}"), "x", &shouted] {
             let refusal = SkuId::from_field("sku_id", wrong).expect_err(wrong);
             assert_eq!(refusal.violations[0].field, "sku_id");
         }
