@@ -18,6 +18,8 @@ use firstcome_proto::{
     OrderId, ProductId, Refusal,
     inventory_v1::{self as inventory, ReleaseCause, reserve_answer},
 };
+use tokio::time::timeout_at;
+use tonic::Status;
 
 use crate::{
     error::Error,
@@ -28,6 +30,8 @@ use crate::{
     store::{self, Store},
 };
 
+/// A full batch of admissions with its commit, on a shard that is being rebuilt next door.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What was admitted is written even when this has passed: it only has to be named. A statement
 /// and the wait for a connection have their own limits.
 const INSERT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,26 +99,37 @@ impl BatchCall for Reserving {
         mut answers: Answers<Placed>,
     ) {
         let mut open: Vec<Option<Placement>> = placements.into_iter().map(Some).collect();
-        let mut responses = match self.inventory.reserve(product, open.iter().flatten()).await {
-            Ok(responses) => responses,
-            Err(status) => return answers.answer_rest(|_| Err(Refusal::from_status(&status))),
-        };
-        loop {
-            match responses.message().await {
-                Ok(Some(response)) => {
-                    for answer in response.answers {
-                        self.take(&mut open, &mut answers, answer);
-                    }
-                }
-                // What inventory left out, against its contract, is answered as unknown.
-                Ok(None) => return,
-                Err(status) => return answers.answer_rest(|_| Err(Refusal::from_status(&status))),
-            }
+        let deadline = Deadline::after(RESERVE_TIMEOUT);
+        let reserving = self.reserve(product, &mut open, &mut answers, deadline);
+        match timeout_at(deadline.instant(), reserving).await {
+            // What inventory left out, against its contract, is answered as unknown.
+            Ok(Ok(())) => {}
+            Ok(Err(status)) => answers.answer_rest(|_| Err(Refusal::from_status(&status))),
+            // And so is what it has not answered by now.
+            Err(_) => tracing::warn!(%product, "inventory has not answered a batch in time"),
         }
     }
 }
 
 impl Reserving {
+    /// Asks for what is open, and takes the answers as they come.
+    async fn reserve(
+        &self,
+        product: ProductId,
+        open: &mut [Option<Placement>],
+        answers: &mut Answers<Placed>,
+        deadline: Deadline,
+    ) -> Result<(), Status> {
+        let placements = open.iter().flatten();
+        let mut responses = self.inventory.reserve(product, placements, deadline).await?;
+        while let Some(response) = responses.message().await? {
+            for answer in response.answers {
+                self.take(open, answers, answer);
+            }
+        }
+        Ok(())
+    }
+
     /// Answers a refusal; sends an admission on to its row, and its caller with it.
     fn take(
         &self,

@@ -18,8 +18,6 @@ use crate::{hold, order::Order, place::Placement};
 
 /// A batch of holds is one or two statements of inventory; this is many times their slowest.
 const HOLD_CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// A full batch of admissions with its commit, on a shard that is being rebuilt next door.
-const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A bank may think for seconds; then its answer counts as unknown, and the same is asked again.
 const CHARGE_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,17 +50,18 @@ impl Inventory {
     }
 
     /// Asks for the units of each placement, in this order; all are of this product. Never again
-    /// by itself: the edge alone retries the rush.
+    /// by itself: the edge alone retries the rush. The deadline bounds the call; how long to wait
+    /// for the messages of the answer is the caller's to say.
     pub async fn reserve<'a>(
         &self,
         product: ProductId,
         placements: impl Iterator<Item = &'a Placement>,
+        deadline: Deadline,
     ) -> Result<Streaming<inventory::ReserveResponse>, Status> {
         let request = inventory::ReserveRequest {
             product_id: product.to_wire(),
             items: placements.map(reserve_item).collect(),
         };
-        let deadline = Deadline::after(RESERVE_TIMEOUT);
         let mut client = self.client.clone();
         Ok(client.reserve(deadline.request(request)).await?.into_inner())
     }
