@@ -93,14 +93,11 @@ impl App {
             stop.begun().await;
             health.set_service_status(NAME, ServingStatus::NotServing).await;
         });
-        let late = async {
-            shutdown.begun().await;
-            tokio::time::sleep(drain_timeout).await;
+        let all = async {
+            serving.await;
+            self.ways.place.close(drain_timeout).await;
         };
-        tokio::select! {
-            () = serving => self.ways.place.close(drain_timeout).await,
-            () = late => tracing::warn!("drain deadline passed, calls in flight are cut"),
-        }
+        shutdown.within(drain_timeout, all).await;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Serving: one port with the service's methods, health and reflection, until told to stop; then
-//! not-ready, stop accepting, drain, all under one deadline.
+//! not-ready, stop accepting, answer the calls in flight.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use firstcome_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
@@ -65,7 +65,9 @@ impl Server {
         &mut self.routes
     }
 
-    /// Serves until `shutdown` begins, then drains for at most `drain_timeout`.
+    /// Serves until `shutdown` begins, then answers the calls in flight, within `drain_timeout`.
+    /// What they leave behind is the caller's to finish, [`Shutdown::within`] the same: batchers
+    /// that start tasks, then the tasks, then what these need.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -93,30 +95,8 @@ impl Server {
                 stop.begun().await;
                 reporter.set_service_status(name, ServingStatus::NotServing).await;
             });
-        drain(serving, shutdown, drain_timeout).await
+        let served = shutdown.within(drain_timeout, serving).await;
+        shutdown.begin();
+        served.unwrap_or(Ok(())).map_err(io::Error::other)
     }
-}
-
-/// Ends serving, then the tracked tasks, both within one deadline after the end began.
-async fn drain(
-    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
-    shutdown: Shutdown,
-    drain_timeout: Duration,
-) -> io::Result<()> {
-    let late = async {
-        shutdown.begun().await;
-        tokio::time::sleep(drain_timeout).await;
-    };
-    tokio::select! {
-        served = serving => served.map_err(io::Error::other)?,
-        () = late => {
-            tracing::warn!("drain deadline passed, calls in flight are cut");
-            return Ok(());
-        }
-    }
-    shutdown.begin();
-    if !shutdown.finished(drain_timeout).await {
-        tracing::warn!("drain deadline passed, tasks are cut");
-    }
-    Ok(())
 }

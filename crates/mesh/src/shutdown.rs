@@ -1,10 +1,15 @@
 //! The end of a process: one signal that everybody hears, and the tasks it must wait for.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 #[derive(Clone, Default)]
 pub struct Shutdown {
     stop: CancellationToken,
+    began: Arc<OnceLock<Instant>>,
     tasks: TaskTracker,
 }
 
@@ -39,6 +45,7 @@ impl Shutdown {
 
     /// Tells everybody to stop.
     pub fn begin(&self) {
+        self.began.get_or_init(Instant::now);
         self.stop.cancel();
     }
 
@@ -68,9 +75,50 @@ impl Shutdown {
         }
     }
 
-    /// Waits for the tracked tasks; false when the deadline came first.
-    pub async fn finished(&self, within: Duration) -> bool {
+    /// Waits for the tracked tasks: when nothing is left that starts another.
+    pub async fn finished(&self) {
         self.tasks.close();
-        tokio::time::timeout(within, self.tasks.wait()).await.is_ok()
+        self.tasks.wait().await;
+    }
+
+    /// Runs a part of the process, and cuts it when the end has lasted this long; then there is
+    /// no output. All parts that are given the same span share one deadline.
+    pub async fn within<F: Future>(&self, drain_timeout: Duration, part: F) -> Option<F::Output> {
+        let late = async {
+            self.begun().await;
+            let began = *self.began.get().expect("the end's instant is set before it is told");
+            tokio::time::sleep_until(began + drain_timeout).await;
+        };
+        tokio::select! {
+            biased; // a part that comes too late is still told to close
+            output = part => Some(output),
+            () = late => {
+                tracing::warn!("drain deadline passed, what is under way is cut");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_parts_of_a_drain_share_one_deadline() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let shutdown = Shutdown::new();
+        let serving = shutdown.within(SECOND, tokio::time::sleep(SECOND * 5));
+        assert!(serving.await.is_some(), "nothing is cut before the end begins");
+
+        let began = Instant::now();
+        shutdown.begin();
+        tokio::time::sleep(SECOND).await;
+        shutdown.begin();
+        shutdown.spawn(std::future::pending::<()>());
+        assert!(shutdown.within(SECOND * 3, tokio::time::sleep(SECOND)).await.is_some());
+        assert!(shutdown.within(SECOND * 3, shutdown.finished()).await.is_none());
+        assert!(shutdown.within(SECOND * 3, shutdown.finished()).await.is_none());
+        assert_eq!(began.elapsed().as_secs(), 3);
     }
 }

@@ -87,8 +87,13 @@ impl App {
                     .max_decoding_message_size(MESSAGE_BYTES_MAX),
             );
         server.serve(listener, self.shutdown.clone(), drain_timeout).await?;
-        self.reservations.close(drain_timeout).await;
-        self.store.close().await;
+        let rest = async {
+            // What is confirmed on the way out is confirmed by tasks.
+            self.reservations.close(drain_timeout).await;
+            self.shutdown.finished().await;
+            self.store.close().await;
+        };
+        self.shutdown.within(drain_timeout, rest).await;
         Ok(())
     }
 }

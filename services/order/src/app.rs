@@ -102,11 +102,16 @@ impl App {
             .routes()
             .add_service(OrderServiceServer::new(orders))
             .add_service(OrderIntakeServiceServer::new(intakes));
-        server.serve(listener, shutdown, drain_timeout).await?;
-        // Nobody calls any more; what callers left behind is in the batchers, nearest first.
-        intake.close(drain_timeout).await;
-        saga.close(drain_timeout).await;
-        inventory.close(drain_timeout).await;
+        server.serve(listener, shutdown.clone(), drain_timeout).await?;
+        let rest = async {
+            // Nobody calls any more. What callers left in the intake may still start undos; these,
+            // and the payments under way, need the batchers behind them.
+            intake.close(drain_timeout).await;
+            shutdown.finished().await;
+            saga.close(drain_timeout).await;
+            inventory.close(drain_timeout).await;
+        };
+        shutdown.within(drain_timeout, rest).await;
         Ok(())
     }
 }

@@ -68,9 +68,13 @@ impl App {
             .routes()
             .add_service(ChargeServiceServer::new(charge_service::Service(charges)))
             .add_service(PaymentServiceServer::new(payment_service::Service(store.clone())));
-        server.serve(listener, shutdown, drain_timeout).await?;
-        store.close(drain_timeout).await;
-        sandbox.close(drain_timeout).await;
+        server.serve(listener, shutdown.clone(), drain_timeout).await?;
+        let rest = async {
+            store.close(drain_timeout).await;
+            sandbox.close(drain_timeout).await;
+            shutdown.finished().await;
+        };
+        shutdown.within(drain_timeout, rest).await;
         Ok(())
     }
 }

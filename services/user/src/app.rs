@@ -103,9 +103,13 @@ impl App {
             .routes()
             .add_service(AccountServiceServer::new(account_service::Service(door)))
             .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
-        server.serve(listener, shutdown, drain_timeout).await?;
-        redis.close().await;
-        store.close().await;
+        server.serve(listener, shutdown.clone(), drain_timeout).await?;
+        let rest = async {
+            shutdown.finished().await;
+            redis.close().await;
+            store.close().await;
+        };
+        shutdown.within(drain_timeout, rest).await;
         Ok(())
     }
 }
