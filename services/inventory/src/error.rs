@@ -29,9 +29,10 @@ pub fn unavailable() -> Refusal {
 pub fn database(error: &sqlx::Error) -> Refusal {
     match error {
         sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
-        | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed => {
             tracing::warn!(%error, "postgres does not answer");
             unavailable()
@@ -48,10 +49,11 @@ pub fn database(error: &sqlx::Error) -> Refusal {
 }
 
 /// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
-/// a deadlock (40), lack of resources (53), an operator (57), a former primary (25006).
+/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
+/// (25006).
 fn passes(sqlstate: &str) -> bool {
     let of_class = |class: &&str| sqlstate.starts_with(class);
-    ["08", "40", "53", "57"].iter().any(of_class) || sqlstate == "25006"
+    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 /// A change of the catalogue was refused.

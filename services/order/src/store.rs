@@ -36,23 +36,32 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let class = match &error {
-            sqlx::Error::Database(database) => database.code().map(|code| code[..2].to_owned()),
+        let sqlstate = match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => return Self::Unavailable(error),
+            sqlx::Error::Database(fault) => fault.code().unwrap_or_default(),
             _ => return Self::Fault(error),
         };
-        // https://www.postgresql.org/docs/current/errcodes-appendix.html
-        match class.as_deref() {
-            Some("22" | "23") => Self::Data(error),
-            // Connection, transaction rollback, resources, operator (restart), system.
-            Some("08" | "40" | "53" | "57" | "58") => Self::Unavailable(error),
-            _ => Self::Fault(error),
+        if ["22", "23"].iter().any(|class| sqlstate.starts_with(class)) {
+            Self::Data(error)
+        } else if passes(&sqlstate) {
+            Self::Unavailable(error)
+        } else {
+            Self::Fault(error)
         }
     }
+}
+
+/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
+/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
+/// (25006).
+fn passes(sqlstate: &str) -> bool {
+    let of_class = |class: &&str| sqlstate.starts_with(class);
+    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 /// What came of the mark that begins a payment.
@@ -326,7 +335,7 @@ impl Store {
     }
 
     /// Takes orders whose next step is due, oldest first, and leases them; other replicas skip
-    /// what this one takes. `now()`, the statement's own time, lets the index find them.
+    /// what this one takes. An unreadable row is logged and left. `now()`, the statement's own time, lets the index find them.
     pub async fn claim_due(&self, count: i64, lease: Duration) -> Result<Vec<Order>, Error> {
         let rows = orders!(
             change "with due as materialized ( \
@@ -340,7 +349,12 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(Order::try_from).collect()
+        // A row that this build cannot read must not keep the others from being driven.
+        let orders = rows.into_iter().filter_map(|row| {
+            let order = Order::try_from(row);
+            order.inspect_err(|fault| tracing::error!(%fault, "a due order is left")).ok()
+        });
+        Ok(orders.collect())
     }
 }
 

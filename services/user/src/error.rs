@@ -57,13 +57,11 @@ impl From<sqlx::Error> for Error {
         let passing = match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // Connection trouble, rolled back by Postgres, out of resources, told to stop.
-            sqlx::Error::Database(fault) => fault.code().is_some_and(|code| {
-                ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
-            }),
+            sqlx::Error::Database(fault) => fault.code().is_some_and(|code| passes(&code)),
             _ => false,
         };
         if passing {
@@ -73,6 +71,14 @@ impl From<sqlx::Error> for Error {
             Self::internal("statement failed", error)
         }
     }
+}
+
+/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
+/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
+/// (25006).
+fn passes(sqlstate: &str) -> bool {
+    let of_class = |class: &&str| sqlstate.starts_with(class);
+    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 impl From<firstcome_redis::Error> for Error {
