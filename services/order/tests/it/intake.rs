@@ -134,6 +134,20 @@ async fn an_admitted_order_is_written_although_its_caller_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_stalls_after_its_headers_is_unknown_and_found_again() {
+    let shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let line = [(Uuid::new_v4(), Uuid::new_v4(), 1)];
+    let buyer = replica.buyer();
+    let closed = shop.peers.admissions.lock().await;
+    let placed = replica.place_many(vec![buyer.item("k", &line)]).await;
+    refused(&placed[0], Reason::UpstreamUnavailable);
+    drop(closed);
+    is(&buyer.place("k", &line).await, OrderState::PendingPayment);
+    assert_eq!(shop.rows().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_postgres_refuses_harms_no_other_of_its_batch() {
     let shop = Shop::open().await;
     let replica = shop.replica().await;

@@ -120,3 +120,26 @@ async fn three_replicas_that_drive_one_payment_charge_once() {
         assert_eq!(shop.peers.payment(case.order), case.story.payment, "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_order_that_cannot_be_read_keeps_no_other_from_being_driven() {
+    let shop = Shop::open().await;
+    // What a claim takes and does not drive is not seen again in this test.
+    let replica = shop.replica_with_lease(SOON * 10).await;
+    let (unreadable, buyer) = (replica.buyer().placed(Uuid::new_v4()).await, replica.buyer());
+    let readable = buyer.placed(Uuid::new_v4()).await;
+    sqlx::query("alter table orders drop constraint orders_step_known")
+        .execute(&shop.database.pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "update orders set next_step_at = now(), \
+         step = case when order_id = $1 then 'of a newer build' else 'cancel' end",
+    )
+    .bind(unreadable)
+    .execute(&shop.database.pool)
+    .await
+    .unwrap();
+    eventually(SOON, || async { shop.unfinished().await == 1 }).await;
+    is(&buyer.get(readable).await, OrderState::Cancelled);
+}
