@@ -9,6 +9,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub use crate::error_v1::{Reason, Refusal};
 use crate::{error_v1::FieldViolation, timestamp};
 
+/// A peer that cannot be reached needs about this long to come back or to be replaced.
+const UNAVAILABLE_RETRY: Duration = Duration::from_millis(200);
+
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "firstcome";
 
@@ -125,6 +128,8 @@ impl Refusal {
         }
         if let Some(wait) = details.retry_info().and_then(|info| info.retry_delay) {
             refusal = refusal.retry_after(wait);
+        } else if refusal.reason().code() == Code::Unavailable {
+            refusal = refusal.retry_after(UNAVAILABLE_RETRY);
         }
         if let Some(bad) = details.bad_request() {
             for violation in &bad.field_violations {
@@ -138,7 +143,11 @@ impl Refusal {
 /// What a status without our ErrorInfo (made by tonic, or by somebody's proxy) most nearly means.
 fn nearest_reason(code: Code) -> Reason {
     match code {
-        Code::Unavailable => Reason::UpstreamUnavailable,
+        // A service of ours never says the last three without a reason: the transport does, when a
+        // connection breaks in the middle of an answer. What was asked may have been done.
+        Code::Unavailable | Code::Internal | Code::Unknown | Code::DataLoss => {
+            Reason::UpstreamUnavailable
+        }
         Code::DeadlineExceeded | Code::Cancelled => Reason::DeadlineExceeded,
         Code::ResourceExhausted => Reason::Overloaded,
         Code::InvalidArgument | Code::OutOfRange => Reason::InvalidArgument,
@@ -146,7 +155,9 @@ fn nearest_reason(code: Code) -> Reason {
         Code::NotFound => Reason::NotFound,
         Code::PermissionDenied => Reason::PermissionDenied,
         Code::Unauthenticated => Reason::TokenInvalid,
-        _ => Reason::Internal,
+        Code::FailedPrecondition | Code::Aborted | Code::AlreadyExists | Code::Ok => {
+            Reason::Internal
+        }
     }
 }
 
@@ -177,6 +188,16 @@ mod tests {
         let status = Status::from(refusal.clone());
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(Refusal::from_status(&status), refusal);
+    }
+
+    #[test]
+    fn a_connection_that_broke_in_mid_answer_is_unavailable() {
+        let broken = Status::internal("h2 protocol error: error reading a body from connection");
+        let refusal = Refusal::from_status(&broken);
+        assert_eq!(refusal.reason(), Reason::UpstreamUnavailable);
+        assert!(refusal.retry_after.is_some());
+        let ours = Status::from(Refusal::internal());
+        assert_eq!(Refusal::from_status(&ours).reason(), Reason::Internal);
     }
 
     #[test]
