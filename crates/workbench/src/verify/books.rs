@@ -65,6 +65,9 @@ pub struct Hold {
     pub forgotten: bool,
 }
 
+/// What the ledger tells holds apart by.
+pub type HoldKey = (ProductId, ReservationId);
+
 /// Units of one SKU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
@@ -133,6 +136,11 @@ pub struct Taken {
 }
 
 impl Hold {
+    /// Its key in the ledger.
+    pub fn key(&self) -> HoldKey {
+        (self.product, self.reservation)
+    }
+
     /// True while it holds or owns units.
     pub fn is_live(&self) -> bool {
         matches!(self.state, HoldState::Held | HoldState::Pinned | HoldState::Settled)
@@ -144,6 +152,13 @@ impl Hold {
     }
 }
 
+impl Order {
+    /// The key of its hold, which has the order's id.
+    pub fn hold_key(&self) -> HoldKey {
+        (self.product, self.order.reservation())
+    }
+}
+
 impl Charge {
     /// What the buyer has paid in the end.
     pub fn net_minor(&self) -> i64 {
@@ -152,9 +167,10 @@ impl Charge {
 }
 
 impl Books {
-    /// The holds by id; a one-product order has its hold's id.
-    pub fn holds_by_id(&self) -> HashMap<ReservationId, &Hold> {
-        self.holds.iter().map(|hold| (hold.reservation, hold)).collect()
+    /// The holds by the ledger's key. The id alone is not one: a buyer's key that is used again with
+    /// another product leaves a released hold of that product under the same id.
+    pub fn holds_by_key(&self) -> HashMap<HoldKey, &Hold> {
+        self.holds.iter().map(|hold| (hold.key(), hold)).collect()
     }
 
     /// The orders by id.

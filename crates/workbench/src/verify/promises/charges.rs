@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use firstcome_proto::{ReservationId, inventory_v1::HoldState, order_v1::OrderState};
+use firstcome_proto::{inventory_v1::HoldState, order_v1::OrderState};
 
 use super::Check;
-use crate::verify::books::{Books, Charge, Hold, Order};
+use crate::verify::books::{Books, Charge, Hold, HoldKey, Order};
 
 pub(super) const CHARGE_AND_GOODS: [Check; 7] = [
     ("a paid order was not charged exactly its total, once", paid_order_is_not_charged),
@@ -33,10 +33,10 @@ fn paid_order_is_not_charged(books: &Books) -> Vec<String> {
 }
 
 fn paid_order_has_no_goods(books: &Books) -> Vec<String> {
-    let holds = books.holds_by_id();
+    let holds = books.holds_by_key();
     paid(books)
         .filter_map(|order| {
-            let hold = holds.get(&order.order.reservation());
+            let hold = holds.get(&order.hold_key());
             let owns = hold.is_some_and(|hold| hold.state == HoldState::Settled);
             (!owns).then(|| format!("{order:?}, but {hold:?}"))
         })
@@ -50,9 +50,8 @@ fn charge_has_no_order(books: &Books) -> Vec<String> {
 }
 
 fn goods_have_no_order(books: &Books) -> Vec<String> {
-    let paid: HashSet<ReservationId> = paid(books).map(|order| order.order.reservation()).collect();
-    let orphan =
-        |hold: &&Hold| hold.state == HoldState::Settled && !paid.contains(&hold.reservation);
+    let paid: HashSet<HoldKey> = paid(books).map(Order::hold_key).collect();
+    let orphan = |hold: &&Hold| hold.state == HoldState::Settled && !paid.contains(&hold.key());
     books.holds.iter().filter(orphan).map(|hold| format!("{hold:?}")).collect()
 }
 

@@ -60,15 +60,14 @@ fn same_contents_were_refused(books: &Books) -> Vec<String> {
 }
 
 fn order_differs(books: &Books) -> Vec<String> {
-    let (orders, holds) = (books.orders_by_id(), books.holds_by_id());
+    let (orders, holds) = (books.orders_by_id(), books.holds_by_key());
     let mut rows = Vec::new();
     for order in &books.orders {
-        let Some(hold) = holds.get(&order.order.reservation()) else { continue };
+        let Some(hold) = holds.get(&order.hold_key()) else { continue };
         let mut lines = (order.lines.clone(), hold.lines.clone());
         lines.0.sort();
         lines.1.sort();
         if BuyerId::from(order.user) != hold.buyer
-            || order.product != hold.product
             || order.pay_by_ms != hold.expires_ms
             || lines.0 != lines.1
         {
@@ -77,8 +76,8 @@ fn order_differs(books: &Books) -> Vec<String> {
     }
     for (receipt, told) in books.receipts.iter().flat_map(|receipts| receipts.orders()) {
         let Some(order) = orders.get(&told.order) else { continue };
-        if (order.user, order.total_minor, order.pay_by_ms)
-            != (receipt.user, told.total_minor, told.pay_by_ms)
+        if (order.user, order.product, order.total_minor, order.pay_by_ms)
+            != (receipt.user, receipt.product, told.total_minor, told.pay_by_ms)
         {
             rows.push(format!("{order:?}, but {receipt:?}"));
         }

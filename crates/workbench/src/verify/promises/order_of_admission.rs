@@ -36,23 +36,22 @@ fn sequence_was_never_given(books: &Books) -> Vec<String> {
 }
 
 fn order_differs_from_hold(books: &Books) -> Vec<String> {
-    let holds = books.holds_by_id();
+    let holds = books.holds_by_key();
     let row = |order: &Order| {
-        let hold = holds.get(&order.order.reservation())?;
+        let hold = holds.get(&order.hold_key())?;
         (hold.sequence != order.sequence).then(|| format!("{order:?}, but {hold:?}"))
     };
     books.orders.iter().filter_map(row).collect()
 }
 
 fn receipt_differs_from_hold(books: &Books) -> Vec<String> {
-    let holds = books.holds_by_id();
+    let holds = books.holds_by_key();
     let orders = books.receipts.iter().flat_map(|receipts| receipts.orders());
     orders
         .filter_map(|(receipt, order)| {
-            let hold = holds.get(&order.order.reservation())?;
-            let differs = hold.sequence != order.sequence
-                || hold.buyer != BuyerId::from(receipt.user)
-                || hold.product != receipt.product;
+            let hold = holds.get(&(receipt.product, order.order.reservation()))?;
+            let differs =
+                hold.sequence != order.sequence || hold.buyer != BuyerId::from(receipt.user);
             differs.then(|| format!("{receipt:?}, but {hold:?}"))
         })
         .collect()
@@ -62,9 +61,10 @@ fn receipt_differs_from_hold(books: &Books) -> Vec<String> {
 fn later_was_admitted_earlier(books: &Books) -> Vec<String> {
     let Some(receipts) = &books.receipts else { return Vec::new() };
     // When each order was first asked for, whatever the answer; and when first acknowledged.
-    let mut asked: HashMap<OrderId, i64> = HashMap::new();
+    let mut asked: HashMap<(ProductId, OrderId), i64> = HashMap::new();
     for receipt in &receipts.all {
-        let first = asked.entry(OrderId::of(receipt.user, &receipt.key)).or_insert(i64::MAX);
+        let order = OrderId::of(receipt.user, &receipt.key);
+        let first = asked.entry((receipt.product, order)).or_insert(i64::MAX);
         *first = receipt.asked_ms.min(*first);
     }
     let mut seen: BTreeMap<(ProductId, OrderId), (i64, i64)> = BTreeMap::new();
@@ -74,7 +74,7 @@ fn later_was_admitted_earlier(books: &Books) -> Vec<String> {
     }
     let mut products: BTreeMap<ProductId, Vec<(i64, i64, i64, OrderId)>> = BTreeMap::new();
     for ((product, order), (answered, sequence)) in seen {
-        let asked = asked.get(&order).copied().unwrap_or(answered);
+        let asked = asked.get(&(product, order)).copied().unwrap_or(answered);
         products.entry(product).or_default().push((asked, answered, sequence, order));
     }
 

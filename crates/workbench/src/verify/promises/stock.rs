@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use firstcome_proto::{
-    BuyerId, ProductId, ReservationId, SkuId, inventory_v1::HoldState, order_v1::OrderState,
-};
+use firstcome_proto::{BuyerId, ProductId, SkuId, inventory_v1::HoldState, order_v1::OrderState};
 
 use super::Check;
-use crate::verify::books::{Books, Hold, Order, Product, Stock, Taken};
+use crate::verify::books::{Books, Hold, HoldKey, Order, Product, Stock, Taken};
 
 /// An expired hold is on sale again by then.
 const OVERDUE_MAX_MS: i64 = 2_000;
@@ -97,13 +95,13 @@ fn units_are_missing(books: &Books) -> Vec<String> {
 
 fn gate_differs_from_holds(books: &Books) -> Vec<String> {
     let mut rows = Vec::new();
-    let mut records: HashMap<(ProductId, ReservationId), &Taken> = HashMap::new();
+    let mut records: HashMap<HoldKey, &Taken> = HashMap::new();
     for (&product, gate) in &books.gates {
         records.extend(gate.taken.iter().map(|(&id, record)| ((product, id), record)));
     }
     let kept = |hold: &&Hold| hold.is_live() && books.gates.contains_key(&hold.product);
     for hold in books.holds.iter().filter(kept) {
-        let record = records.remove(&(hold.product, hold.reservation));
+        let record = records.remove(&hold.key());
         let same = record.is_some_and(|record| {
             let mut lines = (record.lines.clone(), hold.lines.clone());
             lines.0.sort();
@@ -160,9 +158,9 @@ fn admission_is_unconfirmed(books: &Books) -> Vec<String> {
 }
 
 fn order_waits_for_nothing(books: &Books) -> Vec<String> {
-    let holds = books.holds_by_id();
+    let holds = books.holds_by_key();
     let waits = |order: &&Order| {
-        let hold = holds.get(&order.order.reservation());
+        let hold = holds.get(&order.hold_key());
         order.state == OrderState::PendingPayment
             && order.overdue_ms > OVERDUE_MAX_MS
             && hold.is_none_or(|hold| !hold.is_live())

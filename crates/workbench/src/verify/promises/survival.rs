@@ -41,9 +41,9 @@ fn leads_to(from: OrderState, to: OrderState) -> bool {
 
 /// Rows of the ledger stay for ever, and an order is never written before its hold.
 fn hold_is_gone(books: &Books) -> Vec<String> {
-    let holds = books.holds_by_id();
+    let holds = books.holds_by_key();
     let gone = |order: &&Order| {
-        let hold = holds.get(&order.order.reservation());
+        let hold = holds.get(&order.hold_key());
         let is_owned = order.state == OrderState::Preparing;
         hold.is_none_or(|hold| is_owned && hold.state != HoldState::Settled)
     };

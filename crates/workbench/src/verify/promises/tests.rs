@@ -15,6 +15,8 @@ use crate::{
 };
 
 const PRODUCT: ProductId = ProductId(Uuid::from_u128(1));
+const OTHER_PRODUCT: ProductId = ProductId(Uuid::from_u128(3));
+const OTHER_SKU: SkuId = SkuId(Uuid::from_u128(4));
 const SKU: SkuId = SkuId(Uuid::from_u128(2));
 const KEY: &str = "rush-1";
 const PRICE: i64 = 189_000;
@@ -125,6 +127,39 @@ impl Books {
         self.told().push(receipt(number, Call::Place, told));
     }
 
+    /// Adds a second product and a hold of it under the key of an order of the first, in this state.
+    fn use_again(&mut self, number: u128, state: HoldState) {
+        let (product, sku) = (OTHER_PRODUCT, OTHER_SKU);
+        self.products.push(Product { product, limit_per_buyer: 1, is_scheduled: true });
+        let sequence = i64::try_from(number + 10).unwrap();
+        let hold = Hold {
+            product,
+            reservation: order_id(number).reservation(),
+            buyer: user(number).into(),
+            sequence,
+            state,
+            lines: vec![Line { sku, quantity: 1 }],
+            // It need not agree with the order, nor does its sequence number.
+            expires_ms: asked_ms(number) + 2 * HELD_MS,
+            overdue_ms: -1_000,
+            forgotten: false,
+        };
+        let settled = i32::from(state == HoldState::Settled);
+        self.stock.push(Stock { product, sku, total: 2, held: 0, settled, epoch: 1 });
+        let available = [(sku, 2 - i64::from(settled))].into();
+        let mut gate = Gate { epoch: 1, sequence, available, ..Gate::default() };
+        if hold.is_live() {
+            let record = Taken { sequence, buyer: hold.buyer, lines: hold.lines.clone() };
+            gate.taken.insert(hold.reservation, record);
+            gate.buyers.insert(hold.buyer, 1);
+        }
+        self.gates.insert(product, gate);
+        self.holds.push(hold);
+        let mut refused = receipt(number, Call::Place, Answer::Refused(Reason::KeyReused));
+        refused.product = product;
+        self.told().push(refused);
+    }
+
     fn told(&mut self) -> &mut Vec<Receipt> {
         &mut self.receipts.as_mut().unwrap().all
     }
@@ -185,6 +220,41 @@ fn books_in_order_break_nothing() {
         books.holds[1].forgotten = true;
         let id = order_id(2).reservation();
         books.gate().taken.remove(&id);
+    });
+}
+
+#[test]
+fn a_key_used_again_with_another_product_breaks_nothing() {
+    // Whichever hold is read first.
+    for number in [2, 4] {
+        check(&[], |books| books.use_again(number, HoldState::Released));
+        check(&[], |books| {
+            books.use_again(number, HoldState::Released);
+            books.holds.reverse();
+        });
+    }
+}
+
+#[test]
+fn g4_sees_goods_under_a_key_that_paid_for_another_product() {
+    check(&[Promise::G4], |books| books.use_again(2, HoldState::Settled));
+    // What was paid for was released.
+    check(&[Promise::G4, Promise::G6], |books| {
+        books.use_again(2, HoldState::Settled);
+        books.holds[1].state = HoldState::Released;
+        books.stock[0].settled -= 1;
+        *books.gate().available.get_mut(&SKU).unwrap() += 1;
+        let (id, buyer) = (order_id(2).reservation(), BuyerId::from(user(2)));
+        books.gate().taken.remove(&id);
+        books.gate().buyers.remove(&buyer);
+    });
+}
+
+#[test]
+fn g5_sees_an_order_of_another_product_than_its_buyer_asked_for() {
+    check(&[Promise::G5], |books| {
+        let told = books.told().iter_mut().find(|receipt| receipt.user == user(3)).unwrap();
+        told.product = OTHER_PRODUCT;
     });
 }
 
