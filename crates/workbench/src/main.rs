@@ -82,8 +82,11 @@ async fn run(command: Command) -> Result<bool> {
         }
         Command::Verify { verify: args, up } => {
             let receipts = args.receipts()?.or(newest_receipts(&checkout)?);
+            // Holds may have expired while the mesh that is started here was down.
+            let served = State::find(&checkout)?.is_some();
             let report = on_mesh(&checkout, &up, async |mesh| {
-                verify::verify(&VerifySources::of(mesh), receipts.as_ref(), args.settle).await
+                let sources = VerifySources { served, ..VerifySources::of(mesh) };
+                verify::verify(&sources, receipts.as_ref(), args.settle).await
             });
             let report = report.await?;
             print(args.json, report.to_json(), &report);

@@ -24,7 +24,7 @@ use tonic::{Request, transport::Channel};
 pub use promises::{Promise, Violation};
 
 use crate::receipts::Receipts;
-use books::Books;
+use books::{Books, Late};
 use store::Store;
 
 /// How often books that still move are looked at.
@@ -65,10 +65,13 @@ pub struct VerifySources {
     /// Where missing gates are asked for, as in `http://127.0.0.1:8080`; without it they are only
     /// not looked at.
     pub edge_url: Option<String>,
+    /// Inventory and its stores served all the time, so that a hold which is seen overdue for too
+    /// long is their fault.
+    pub served: bool,
 }
 
 impl VerifySources {
-    /// Those of a mesh on this machine.
+    /// Those of a mesh on this machine, of which nobody says that it served all the time.
     pub fn of(mesh: &Address) -> Self {
         let url = |role| mesh.database_url(role).to_owned();
         Self {
@@ -78,6 +81,7 @@ impl VerifySources {
             sandbox_url: url(Role::Sandbox),
             redis_url: mesh.redis_url.clone(),
             edge_url: Some(mesh.endpoint(Service::Edge).to_owned()),
+            served: false,
         }
     }
 }
@@ -154,11 +158,13 @@ pub async fn verify(
     let read = read_at_rest(&store, &redis, edge.as_ref(), settle).await;
     redis.close().await;
     let mut books = read?;
+    books.latest = books.latest.filter(|_| sources.served);
     books.receipts = receipts.cloned();
     Ok(check(&books))
 }
 
-/// Reads books between two looks that show the same, when there is time for it.
+/// Reads books between two looks that show the same, when there is time for it. Books at rest no
+/// longer show how late a hold was freed, so that is looked at on the way.
 async fn read_at_rest(
     store: &Store,
     redis: &RedisPool,
@@ -166,12 +172,15 @@ async fn read_at_rest(
     settle: Duration,
 ) -> Result<Books> {
     let give_up = Instant::now() + settle;
+    let mut latest: Option<Late> = None;
     loop {
+        latest = latest.into_iter().chain(store.latest().await?).max_by_key(|late| late.overdue_ms);
         let before = store.pulse().await?;
         let is_late = Instant::now() >= give_up;
         if before.unfinished == 0 || is_late {
             let mut books = store.read().await?;
             books.gates_were_asked_for = edge.is_some();
+            books.latest = latest;
             let missing = read_gates(redis, &mut books).await?;
             let is_confirmed = books.gates.values().all(|gate| gate.unconfirmed == 0);
             let is_whole = missing.is_empty() || edge.is_none();

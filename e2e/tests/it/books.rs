@@ -111,6 +111,7 @@ async fn verify_sees_a_violation_of_each_promise() {
         settle: Duration::from_secs(30),
         json: true,
         receipts_folder: None,
+        served: false,
     };
     let report = rush(shop.mesh.address(), &args).await.unwrap();
     assert!(report.verified.is_clean(), "{:#?}", report.verified.violations);

@@ -32,6 +32,7 @@ fn args() -> RushArgs {
         settle: Duration::from_secs(30),
         json: true,
         receipts_folder: None,
+        served: false,
     }
 }
 

@@ -17,7 +17,10 @@ pub struct Books {
     pub stock: Vec<Stock>,
     pub holds: Vec<Hold>,
     /// Ended holds that the gate has not been told of.
-    pub gate_outbox: Vec<(ProductId, ReservationId)>,
+    pub gate_outbox: Vec<HoldKey>,
+    /// The hold that was longest overdue in any look at the ledger; `None` also where nobody says
+    /// that the shop served all the time.
+    pub latest: Option<Late>,
     pub orders: Vec<Order>,
     pub payments: Vec<Payment>,
     pub charges: Vec<Charge>,
@@ -26,6 +29,14 @@ pub struct Books {
     /// The shop was asked to make every missing gate from the ledger.
     pub gates_were_asked_for: bool,
     pub receipts: Option<Receipts>,
+}
+
+/// An expired hold that was not on sale again when the ledger was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub hold: HoldKey,
+    /// How long past its expiry that was.
+    pub overdue_ms: i64,
 }
 
 /// A product's drop.

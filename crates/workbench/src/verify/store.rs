@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     VerifySources,
-    books::{Books, Charge, Hold, Line, Order, Payment, Product, Stock},
+    books::{Books, Charge, Hold, HoldKey, Late, Line, Order, Payment, Product, Stock},
 };
 
 /// One reader; the shop's own connections matter more.
@@ -86,6 +86,26 @@ impl Store {
         }
         pulse.marks.sort();
         Ok(pulse)
+    }
+
+    /// The hold that is longest overdue: still held past its expiry, or expired while the gate has
+    /// yet to be told of it.
+    pub async fn latest(&self) -> Result<Option<Late>> {
+        let sql = "select product_id, reservation_id,
+                floor(extract(epoch from clock_timestamp() - expires_at) * 1000)::bigint
+                    as overdue_ms
+            from holds
+            where state = 'held' and expires_at < clock_timestamp()
+                or state = 'expired' and (product_id, reservation_id) in
+                    (select product_id, reservation_id from gate_outbox where action = 'free')
+            order by expires_at limit 1";
+        let row = sqlx::query(sql).fetch_optional(&self.inventory).await?;
+        row.map(|row| {
+            let product = ProductId(row.try_get("product_id")?);
+            let reservation = ReservationId(row.try_get("reservation_id")?);
+            Ok(Late { hold: (product, reservation), overdue_ms: row.try_get("overdue_ms")? })
+        })
+        .transpose()
     }
 
     /// Reads everything.
@@ -162,7 +182,7 @@ impl Store {
             .collect()
     }
 
-    async fn gate_outbox(&self) -> Result<Vec<(ProductId, ReservationId)>> {
+    async fn gate_outbox(&self) -> Result<Vec<HoldKey>> {
         let sql = "select product_id, reservation_id from gate_outbox";
         let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(sql).fetch_all(&self.inventory).await?;
         Ok(rows.into_iter().map(|(product, id)| (ProductId(product), ReservationId(id))).collect())

@@ -9,6 +9,8 @@ use crate::verify::books::{Books, Hold, HoldKey, Order, Product, Stock, Taken};
 
 /// An expired hold is on sale again by then.
 const OVERDUE_MAX_MS: i64 = 2_000;
+/// What a look at the ledger may itself add to how late a hold seems.
+const LOOK_MAX_MS: i64 = 500;
 
 pub(super) const NO_OVERSELL: [Check; 3] = [
     ("held + settled exceed the total", counters_exceed_the_total),
@@ -16,12 +18,13 @@ pub(super) const NO_OVERSELL: [Check; 3] = [
     ("more units are in paid orders than exist", paid_orders_exceed_the_total),
 ];
 
-pub(super) const NO_LOST_STOCK: [Check; 8] = [
+pub(super) const NO_LOST_STOCK: [Check; 9] = [
     ("a scheduled product gets no gate", scheduled_product_has_no_gate),
     ("total is not available + held + settled", units_are_missing),
     ("the gate and the ledger know different holds", gate_differs_from_holds),
     ("the gate counts a buyer's units wrongly", gate_miscounts_a_buyer),
     ("an expired hold is not on sale again", hold_is_overdue),
+    ("an expired hold was on sale again too late", hold_was_late),
     ("an ended hold never reached the gate", outbox_is_not_empty),
     ("an admission is neither committed nor undone", admission_is_unconfirmed),
     ("an order waits for a hold that ended", order_waits_for_nothing),
@@ -146,6 +149,12 @@ fn gate_miscounts_a_buyer(books: &Books) -> Vec<String> {
 fn hold_is_overdue(books: &Books) -> Vec<String> {
     let overdue = |hold: &&Hold| hold.state == HoldState::Held && hold.overdue_ms > OVERDUE_MAX_MS;
     books.holds.iter().filter(overdue).map(|hold| format!("{hold:?}")).collect()
+}
+
+/// However soon it was on sale again after that.
+fn hold_was_late(books: &Books) -> Vec<String> {
+    let late = books.latest.filter(|late| late.overdue_ms > OVERDUE_MAX_MS + LOOK_MAX_MS);
+    late.iter().map(|late| format!("{late:?}")).collect()
 }
 
 fn outbox_is_not_empty(books: &Books) -> Vec<String> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     receipts::{Acknowledged, Answer, Call, Receipt, Receipts},
-    verify::books::{Charge, Gate, Hold, Line, Order, Payment, Product, Stock, Taken},
+    verify::books::{Charge, Gate, Hold, Late, Line, Order, Payment, Product, Stock, Taken},
 };
 
 const PRODUCT: ProductId = ProductId(Uuid::from_u128(1));
@@ -339,6 +339,10 @@ fn g3_sees_lost_units() {
     });
     check(&[Promise::G3], |books| books.gate().buyers.clear());
     check(&[Promise::G3], |books| books.holds[3].overdue_ms = 2_001);
+    // Buyer 1's hold was freed by the time the books were read, but not soon enough.
+    let late = |overdue_ms| Some(Late { hold: (PRODUCT, order_id(1).reservation()), overdue_ms });
+    check(&[], |books| books.latest = late(2_500));
+    check(&[Promise::G3], |books| books.latest = late(2_501));
     check(&[Promise::G3], |books| {
         books.gate_outbox.push((PRODUCT, order_id(1).reservation()));
     });
