@@ -34,6 +34,9 @@ enum Command {
     /// Check the books
     #[command(disable_help_flag = true)]
     Verify(Arguments),
+    /// Measure what a purchase costs, as ratios to floors of the same run
+    #[command(disable_help_flag = true)]
+    Bench(Arguments),
     /// Renew what the query macros know of the database; --check only looks
     #[command(disable_help_flag = true)]
     Prepare(Arguments),
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up(passed) => ("up", Profile::Release, passed.arguments),
         Command::Rush(passed) => ("rush", Profile::Release, passed.arguments),
         Command::Verify(passed) => ("verify", Profile::Release, passed.arguments),
+        Command::Bench(passed) => ("bench", Profile::Release, passed.arguments),
         Command::Down(passed) => ("down", Profile::Any, passed.arguments),
         Command::Prepare(passed) => ("prepare", Profile::Dev, passed.arguments),
     };

@@ -18,13 +18,21 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Checkout {
     root: PathBuf,
+    state: PathBuf,
 }
 
 impl Checkout {
     /// The one that this program was built from.
     pub fn here() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-        Self { root: root.expect("the crate lies two folders deep").to_owned() }
+        let root = root.expect("the crate lies two folders deep").to_owned();
+        Self { state: root.join(".dev"), root }
+    }
+
+    /// The same clone with data, logs and secrets of their own, so that what is measured or broken
+    /// there leaves the mesh of `up` alone.
+    pub fn apart(&self, name: &str) -> Self {
+        Self { root: self.root.clone(), state: self.state.join(name) }
     }
 
     /// The folder with the workspace manifest.
@@ -34,12 +42,12 @@ impl Checkout {
 
     /// Everything made while running.
     pub fn state(&self) -> PathBuf {
-        self.root.join(".dev")
+        self.state.clone()
     }
 
     /// Programs that were unpacked or built here, because the machine had none.
     pub fn tools(&self) -> PathBuf {
-        self.state().join("tools")
+        self.root.join(".dev/tools")
     }
 
     /// One log per process.
@@ -64,7 +72,7 @@ impl Checkout {
 
     /// Where root keeps Postgres' data: a home such as `/root` is closed to the user it runs as.
     pub fn data_of_root(&self) -> PathBuf {
-        let path_hash = fnv1a(self.root.as_os_str().as_encoded_bytes());
+        let path_hash = fnv1a(self.state.as_os_str().as_encoded_bytes());
         Path::new("/var/tmp").join(format!("firstcome-{path_hash:016x}"))
     }
 }

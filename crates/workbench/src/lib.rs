@@ -1,6 +1,7 @@
 //! The commands run against a local mesh: `up` brings it up, `rush` storms it, `verify` holds its
 //! books against what the buyers were told.
 
+pub mod bench;
 pub mod counter;
 pub mod down;
 pub mod prepare;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use firstcome_local::{Address, Checkout, tools::Programs};
 use firstcome_workbench::{
+    bench::{self, BenchArgs, EchoArgs},
     down::{self, DownArgs},
     prepare::{self, PrepareArgs},
     receipts::Receipts,
@@ -43,11 +44,16 @@ enum Command {
         #[command(flatten)]
         up: UpArgs,
     },
+    /// Measure what a purchase costs, against floors of the same run
+    Bench(BenchArgs),
     /// Renew what the query macros know of the database
     Prepare(PrepareArgs),
     /// Find the stores' programs, or install them
     #[command(hide = true)]
     Tools,
+    /// The floor that `bench` measures against
+    #[command(hide = true)]
+    Echo(EchoArgs),
 }
 
 #[tokio::main]
@@ -73,6 +79,8 @@ async fn run(command: Command) -> Result<bool> {
         Command::Up(args) => up::up(&checkout, &args).await.map(|()| true),
         Command::Down(args) => down::down(&checkout, &args).await.map(|()| true),
         Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true),
+        Command::Bench(args) => bench::bench(&checkout, &args).await,
+        Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Tools => Programs::find_or_install(&checkout).map(|_| true),
         Command::Rush { rush: args, up } => {
             let report =

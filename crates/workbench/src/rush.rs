@@ -3,10 +3,10 @@
 //! buyer was told.
 
 mod buyer;
-mod crowd;
+pub(crate) mod crowd;
 mod progress;
-mod sale;
-mod stampede;
+pub(crate) mod sale;
+pub(crate) mod stampede;
 mod tally;
 mod watch;
 

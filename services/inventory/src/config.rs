@@ -35,6 +35,26 @@ pub enum Command {
         #[arg(long, env = "FIRSTCOME_DATABASE_URL", hide_env_values = true)]
         database_url: SecretString,
     },
+    /// Measure what the gate alone costs; `cargo xtask bench` runs it.
+    #[command(hide = true)]
+    MeasureGate(MeasureGate),
+}
+
+/// What measuring the gate needs.
+#[derive(clap::Args, Debug, Clone)]
+pub struct MeasureGate {
+    /// The Redis Cluster with all its nodes.
+    #[arg(long, env = "FIRSTCOME_REDIS_URL", hide_env_values = true)]
+    pub redis_url: SecretString,
+    /// Reservations in all.
+    #[arg(long)]
+    pub items: u32,
+    /// Reservations of one call, 1 to 512.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub batch: u16,
+    /// Connections, each with one call at a time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub connections: u16,
 }
 
 /// What serving needs.

@@ -20,6 +20,7 @@ pub mod stock;
 pub mod store;
 
 pub mod error;
+pub mod measure;
 pub mod rpc;
 
 /// Every place where a test may stop this process, in the order in which a hold passes them.

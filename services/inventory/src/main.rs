@@ -3,6 +3,7 @@
 use firstcome_inventory::{
     app::App,
     config::{Command, Config},
+    measure,
     store::Store,
 };
 use firstcome_mesh::{Shutdown, config, server, telemetry};
@@ -16,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Migrate { database_url } => {
             Ok(Store::migrate(database_url.expose_secret()).await?)
         }
+        Command::MeasureGate(wanted) => measure::run(&wanted).await,
         Command::Serve(service) => {
             let listener = server::bind(service.serve.listen).await;
             let shutdown = Shutdown::on_signals()?;

@@ -327,7 +327,7 @@ fn acknowledged(order: &Order) -> Option<Acknowledged> {
     })
 }
 
-fn somewhere() -> Address {
+pub fn somewhere() -> Address {
     Address {
         recipient: "Rush Buyer".into(),
         phone: "+821012345678".into(),

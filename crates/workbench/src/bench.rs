@@ -1,0 +1,76 @@
+//! What a purchase costs, measured: fixed work on every path, the processor time of each of our
+//! processes taken from the operating system, and everything as a ratio to floors of the same run,
+//! because machines are shared and noisy.
+
+mod cost;
+mod echo;
+mod gate;
+mod ground;
+mod hops;
+mod load;
+mod paths;
+mod report;
+mod shop;
+
+use anyhow::{Context as _, Result};
+use firstcome_local::Checkout;
+
+pub use echo::{EchoArgs, serve as serve_echo};
+
+use self::{
+    ground::Ground,
+    paths::{Bench, Path},
+    report::Report,
+};
+
+/// What to measure, and how long.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Rounds; the paths take turns in each, and the median of the rounds counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub rounds: u8,
+    /// Calls in flight
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=8192))]
+    pub in_flight: u16,
+    /// HTTP/2 connections that carry them
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// Calls of one round and path are multiplied by this
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Only these paths, and the floors that they are measured against
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Path>,
+    /// Leave out the runs with batching off
+    #[arg(long)]
+    pub no_hops: bool,
+    /// Print one JSON array and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measures and says what was found; false when a goal was missed.
+pub async fn bench(checkout: &Checkout, args: &BenchArgs) -> Result<bool> {
+    let ground = Ground::start(checkout, &[]).await?;
+    let measured = measure(&ground, args).await;
+    ground.stop().await;
+    let report = measured?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report.rows)?),
+        false => println!("{report}"),
+    }
+    Ok(report.is_good())
+}
+
+async fn measure(ground: &Ground, args: &BenchArgs) -> Result<Report> {
+    let mut bench = Bench::prepare(ground, args).await?;
+    for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
+        bench.round().await.with_context(|| format!("round {round}"))?;
+    }
+    if !args.no_hops {
+        eprintln!("each hop with batching off");
+        bench.hops().await.context("batching off")?;
+    }
+    Ok(bench.report())
+}

@@ -1,0 +1,80 @@
+//! A closed loop: so many calls in flight until a fixed number is done.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+/// The longest latency that the histogram tells apart, in microseconds.
+const LATENCY_MAX_US: u64 = 120_000_000;
+
+/// What the caller saw.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Calls.
+    pub calls: u32,
+    /// From the first call to the last answer.
+    pub took: Duration,
+    /// From call to answer, in microseconds.
+    pub latency_us: Histogram<u64>,
+}
+
+impl Load {
+    /// Calls whose latencies nobody took.
+    pub fn without_latency(calls: u32, took: Duration) -> Self {
+        Self { calls, took, latency_us: histogram() }
+    }
+
+    /// Answers a second.
+    pub fn rate_per_s(&self) -> f64 {
+        f64::from(self.calls) / self.took.as_secs_f64()
+    }
+
+    /// The latency that this share of the answers, from 0 to 1, did not exceed.
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        self.latency_us.value_at_quantile(share) as f64 / 1000.0
+    }
+}
+
+/// Makes the calls numbered from 0, in that order. The first one that fails ends it.
+pub async fn drive<C, F>(calls: u32, in_flight: u16, call: C) -> Result<Load>
+where
+    C: Fn(u32) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<()>> + Send,
+{
+    let next = Arc::new(AtomicU32::new(0));
+    let started = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..in_flight {
+        let (next, call) = (Arc::clone(&next), call.clone());
+        callers.spawn(async move {
+            let mut latency_us = histogram();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= calls {
+                    return Ok(latency_us);
+                }
+                let asked = Instant::now();
+                call(number).await.with_context(|| format!("call {number}"))?;
+                latency_us.saturating_record(u64::try_from(asked.elapsed().as_micros())?);
+            }
+        });
+    }
+    let mut latency_us = histogram();
+    while let Some(caller) = callers.join_next().await {
+        let own: Result<Histogram<u64>> = caller?;
+        latency_us.add(own?)?;
+    }
+    Ok(Load { calls, took: started.elapsed(), latency_us })
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are in order")
+}

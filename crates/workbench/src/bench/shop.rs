@@ -1,0 +1,150 @@
+//! The calls that are measured, as a buyer makes them: the same messages, headers and connections
+//! as in a rush.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use firstcome_local::{Address, Service};
+use firstcome_mesh::upstream;
+use firstcome_proto::{
+    OrderId, Reason, Refusal,
+    inventory_v1::{GetProductRequest, catalog_service_client::CatalogServiceClient},
+    order_v1::{
+        NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest,
+        order_service_client::OrderServiceClient, pay_order_request::Destination,
+    },
+};
+use prost::Message as _;
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use super::echo::{self, Payload};
+use crate::rush::{
+    crowd,
+    sale::Sale,
+    stampede::{Person, somewhere},
+};
+
+/// Units are held longer than any run lasts.
+const HOLD: Duration = Duration::from_secs(3600);
+/// Between scheduling and opening: sales for a measurement open as soon as they can.
+const OPENS_IN: Duration = Duration::from_millis(50);
+
+/// The shop as buyers see it.
+pub struct Shop {
+    channels: Vec<Channel>,
+    floor: Vec<Channel>,
+    admin: MetadataValue<Ascii>,
+}
+
+impl Shop {
+    /// Opens the connections, as many to the edge as to the floor.
+    pub async fn open(mesh: &Address, floor: &str, connections: u16) -> Result<Self> {
+        let open = |endpoint: &str| -> Result<Vec<Channel>> {
+            (0..connections).map(|_| Ok(upstream::channel(endpoint)?)).collect()
+        };
+        let channels = open(mesh.endpoint(Service::Edge))?;
+        let admin = crowd::admin(mesh, channels[0].clone()).await?;
+        Ok(Self { channels, floor: open(floor)?, admin })
+    }
+
+    /// A sale of so many units that is open now.
+    pub async fn sale(&self, stock: u32, limit_per_buyer: u32) -> Result<Sale> {
+        let run = format!("{:08x}", rand::random::<u32>());
+        let channel = &self.channels[0];
+        let sale = Sale::create(channel.clone(), &self.admin, &run, stock).await?;
+        let opening = sale.open_in(channel.clone(), &self.admin, OPENS_IN, limit_per_buyer, HOLD);
+        tokio::time::sleep_until(opening.await?).await;
+        Ok(sale)
+    }
+
+    /// A sale whose only unit is gone.
+    pub async fn sold_out(&self, buyer: &Person) -> Result<Sale> {
+        let sale = self.sale(1, 0).await?;
+        self.place(0, buyer, sale, "the-only-one").await?;
+        Ok(sale)
+    }
+
+    /// PlaceOrder that must win.
+    pub async fn place(&self, number: u32, buyer: &Person, sale: Sale, key: &str) -> Result<Order> {
+        let mut client = OrderServiceClient::new(self.channel(number));
+        let answer = client.place_order(from(buyer, order_of(sale, key))).await?;
+        answer.into_inner().order.context("an answer without an order")
+    }
+
+    /// PlaceOrder that must be told that nothing is left.
+    pub async fn be_refused(
+        &self,
+        number: u32,
+        buyer: &Person,
+        sale: Sale,
+        key: &str,
+    ) -> Result<()> {
+        let mut client = OrderServiceClient::new(self.channel(number));
+        match client.place_order(from(buyer, order_of(sale, key))).await {
+            Err(status) if Refusal::from_status(&status).reason() == Reason::SoldOut => Ok(()),
+            Err(status) => Err(status).context("want SOLD_OUT"),
+            Ok(_) => bail!("an order where nothing is left"),
+        }
+    }
+
+    /// GetProduct.
+    pub async fn look(&self, number: u32, buyer: &Person, sale: Sale) -> Result<()> {
+        let mut client = CatalogServiceClient::new(self.channel(number));
+        let message = GetProductRequest { product_id: sale.product.to_string() };
+        client.get_product(from(buyer, message)).await?;
+        Ok(())
+    }
+
+    /// PayOrder that must go through.
+    pub async fn pay(&self, number: u32, buyer: &Person, order: OrderId) -> Result<()> {
+        let mut client = OrderServiceClient::new(self.channel(number));
+        let message = PayOrderRequest {
+            order_id: order.to_string(),
+            destination: Some(Destination::Address(somewhere())),
+            payment_method: "pm_card_approve".into(),
+        };
+        let answer = client.pay_order(from(buyer, message)).await?.into_inner();
+        match answer.order.map(|order| order.state()) {
+            Some(OrderState::Preparing) => Ok(()),
+            state => bail!("an order that is paid is {state:?}"),
+        }
+    }
+
+    /// The floor, with a message of PlaceOrder's size.
+    pub async fn echo(&self, number: u32, buyer: &Person, message: &Arc<Payload>) -> Result<()> {
+        let channel = self.floor[number as usize % self.floor.len()].clone();
+        echo::call(channel, from(buyer, Payload::clone(message))).await?;
+        Ok(())
+    }
+
+    fn channel(&self, number: u32) -> Channel {
+        self.channels[number as usize % self.channels.len()].clone()
+    }
+}
+
+/// A message as long as PlaceOrder's with this key.
+pub fn message_like_an_order(sale: Sale, key: &str) -> Payload {
+    let bytes = order_of(sale, key).encoded_len();
+    // Two bytes of tag and length are ours.
+    Payload { bytes: vec![b'x'; bytes.saturating_sub(3)].into() }
+}
+
+fn order_of(sale: Sale, key: &str) -> PlaceOrderRequest {
+    let line = NewOrderLine {
+        product_id: sale.product.to_string(),
+        sku_id: sale.sku.to_string(),
+        quantity: 1,
+    };
+    PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line] }
+}
+
+fn from<T>(buyer: &Person, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", buyer.authorization.clone());
+    request.metadata_mut().insert("x-forwarded-for", buyer.address.clone());
+    request
+}
