@@ -80,8 +80,12 @@ impl Certificates {
         }
         let pair = KeyPair::generate()?;
         let params = authority_params();
-        secret::write_private(&certificate, &params.self_signed(&pair)?.pem())?;
+        // The key first: where there is a certificate, its key is there and fits.
+        if certificate.exists() {
+            fs::remove_file(&certificate)?;
+        }
         secret::write_private(&key, &pair.serialize_pem())?;
+        secret::write_private(&certificate, &params.self_signed(&pair)?.pem())?;
         Ok(Issuer::new(params, pair))
     }
 }
