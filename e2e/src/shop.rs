@@ -120,7 +120,7 @@ impl Shop {
                 .build()
                 .expect("a runtime starts");
             runtime.block_on(async {
-                drop(sender.send(Self::own(&[]).await));
+                drop(sender.send(Box::pin(Self::own(&[])).await));
                 // The channel's connection and the processes live on this runtime.
                 std::future::pending::<()>().await;
             });

@@ -38,15 +38,16 @@ pub struct App {
 impl App {
     /// Puts the edge together; connects to nobody yet. Streams end when `shutdown` begins.
     pub fn build(config: Config, shutdown: &Shutdown) -> anyhow::Result<Self> {
-        let peer = |name: &str, endpoint: &str| {
-            let channel = upstream::channel(endpoint);
-            channel.map(Peer::new).with_context(|| format!("the endpoint of {name}"))
+        let credentials = config.serve.tls.open()?;
+        let peer = |peer: access::Peer, endpoint: &str| {
+            let channel = upstream::channel_to(peer, endpoint, credentials.as_ref());
+            channel.map(Peer::new).with_context(|| format!("the endpoint of {}", peer.name()))
         };
         let forward = Forward {
-            user: peer("user", &config.user_endpoint)?,
-            inventory: peer("inventory", &config.inventory_endpoint)?,
-            order: peer("order", &config.order_endpoint)?,
-            payment: peer("payment", &config.payment_endpoint)?,
+            user: peer(access::Peer::User, &config.user_endpoint)?,
+            inventory: peer(access::Peer::Inventory, &config.inventory_endpoint)?,
+            order: peer(access::Peer::Order, &config.order_endpoint)?,
+            payment: peer(access::Peer::Payment, &config.payment_endpoint)?,
         };
         let contract = access::descriptor_pool();
         let table = Table::read(&contract).context("read the route table")?;

@@ -121,7 +121,8 @@ pub struct Config {
 
 impl Config {
     fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        // Not those of where it listens: the public port is open to everybody.
+        let mut faults = self.serve.tls.faults();
         let endpoints = [
             ("user", &self.user_endpoint),
             ("inventory", &self.inventory_endpoint),

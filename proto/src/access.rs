@@ -1,8 +1,11 @@
 //! Who may call what, read from the options in the contract.
 
+pub mod peer;
+
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
 pub use crate::access_v1::{Access, Identity, Role};
+pub use peer::Peer;
 
 /// The full name of the option that every method carries.
 const OPTION: &str = "firstcome.access.v1.access";

@@ -1,6 +1,6 @@
 //! What buf cannot check: every method says who may call it and how it may be retried.
 
-use firstcome_proto::access::{self, Access};
+use firstcome_proto::access::{self, Access, Peer, peer};
 use prost_reflect::{Kind, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;
 
@@ -58,5 +58,22 @@ fn batched_methods_are_internal() {
                 access::path_of(&method)
             );
         }
+    }
+}
+
+#[test]
+fn every_method_has_a_caller_in_the_mesh() {
+    for method in methods() {
+        let caller = peer::caller_of(&method);
+        let path = access::path_of(&method);
+        match path.split(['/', '.']).nth(4).unwrap() {
+            "ReservationService" | "ChargeService" => {
+                assert_eq!(caller, Some(Peer::Order), "{path}")
+            }
+            _ => assert_eq!(caller, Some(Peer::Edge), "{path}"),
+        }
+    }
+    for peer in Peer::ALL {
+        assert_eq!(Peer::named(peer.name()), Some(peer));
     }
 }

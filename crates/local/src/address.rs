@@ -4,9 +4,12 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::Result;
+use firstcome_mesh::upstream;
+use firstcome_proto::access::Peer;
 use serde::{Deserialize, Serialize};
+use tonic::transport::Channel;
 
-use crate::{Role, Service, process::Launch};
+use crate::{Certificates, Role, Service, certificates, process::Launch};
 
 /// On one's own machine nobody waits long for a goodbye.
 const DRAIN_TIMEOUT: &str = "5s";
@@ -20,6 +23,8 @@ pub struct Address {
     pub logs: PathBuf,
     /// Where mails land.
     pub mail: PathBuf,
+    /// The folder of [`Certificates`].
+    pub certificates: PathBuf,
     /// Where each service listens, as in `http://127.0.0.1:8080`.
     pub endpoints: BTreeMap<Service, String>,
     /// The Redis Cluster, in the form that the services read.
@@ -39,6 +44,21 @@ impl Address {
     /// Where a role's rows are.
     pub fn database_url(&self, role: Role) -> &str {
         &self.database_urls[&role]
+    }
+
+    /// What each peer proves itself by.
+    pub fn certificates(&self) -> Certificates {
+        Certificates::at(&self.certificates)
+    }
+
+    /// A channel to a service as this peer. The edge's port is the public one, and in the clear.
+    pub fn channel(&self, service: Service, caller: Peer) -> Result<Channel> {
+        let endpoint = self.endpoint(service);
+        if service == Service::Edge {
+            return Ok(upstream::channel(endpoint)?);
+        }
+        let credentials = self.certificates().credentials(caller)?;
+        Ok(upstream::channel_to(service.peer(), endpoint, Some(&credentials))?)
     }
 
     /// Runs one of a service's commands, as in `create-admin`, to its end.
@@ -73,6 +93,7 @@ impl Address {
             ("FIRSTCOME_DRAIN_TIMEOUT", DRAIN_TIMEOUT.to_owned()),
             ("FIRSTCOME_DEVELOPMENT", "true".to_owned()),
         ];
+        env.extend(certificates::env(&self.certificates().files(service.peer())));
         if let Some(role) = service.role() {
             env.push(("FIRSTCOME_DATABASE_URL", self.database_url(role).to_owned()));
         }

@@ -60,6 +60,11 @@ impl Checkout {
         self.state().join("secrets")
     }
 
+    /// Who the services are to one another: an authority, certificates, and their keys.
+    pub fn certificates(&self) -> PathBuf {
+        self.secrets().join("certificates")
+    }
+
     /// Mails, unless an SMTP server is configured.
     pub fn mail(&self) -> PathBuf {
         self.state().join("mail")

@@ -4,6 +4,7 @@
 //! It never touches an instance that the distribution or anybody else runs.
 
 pub mod address;
+pub mod certificates;
 pub mod checkout;
 pub mod database;
 pub mod mesh;
@@ -18,6 +19,7 @@ pub mod stores;
 pub mod tools;
 
 pub use address::Address;
+pub use certificates::Certificates;
 pub use checkout::Checkout;
 pub use database::{Database, Role};
 pub use mesh::Mesh;

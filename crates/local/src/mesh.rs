@@ -7,14 +7,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tonic::transport::Endpoint;
+use firstcome_proto::access::Peer;
+use tonic::Request;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::{
-    Address, Checkout, Role, Service, Stores, checkout, port, process::Signal, runner::Runner,
-    service::Ports,
+    Address, Certificates, Checkout, Role, Service, Stores, checkout, port, process::Signal,
+    runner::Runner, service::Ports,
 };
 
 /// An empty schema is migrated in a second.
@@ -37,6 +38,8 @@ pub struct Options {
     pub logs: PathBuf,
     /// Mails go here.
     pub mail: PathBuf,
+    /// The mesh's certificates and keys are kept here.
+    pub certificates: PathBuf,
     /// Where they listen.
     pub ports: Ports,
     /// More environment, for one service or, without one, for all.
@@ -58,12 +61,14 @@ impl Mesh {
         for service in Service::ALL {
             port::ensure_free(options.ports.of(service), service.name())?;
         }
+        Certificates::prepare(&options.certificates).context("certify the services")?;
         let endpoint =
             |service| (service, format!("http://127.0.0.1:{}", options.ports.of(service)));
         let address = Address {
             programs: options.programs,
             logs: options.logs,
             mail: options.mail,
+            certificates: options.certificates,
             endpoints: Service::ALL.into_iter().map(endpoint).collect(),
             redis_url: stores.redis_url().to_owned(),
             database_urls: Role::ALL.map(|role| (role, stores.database_url(role))).into(),
@@ -89,8 +94,15 @@ impl Mesh {
     ) -> Result<Self> {
         let folder = checkout::create_throwaway_folder()?;
         let stores = Stores::start_throwaway(&Checkout::here(), &folder, true).await?;
-        let (logs, mail) = (folder.join("logs"), folder.join("mail"));
-        Self::start(stores, Options { programs, logs, mail, ports: Ports::free()?, env }).await
+        let options = Options {
+            programs,
+            logs: folder.join("logs"),
+            mail: folder.join("mail"),
+            certificates: folder.join("certificates"),
+            ports: Ports::free()?,
+            env,
+        };
+        Self::start(stores, options).await
     }
 
     /// Where everything is.
@@ -181,10 +193,9 @@ impl Mesh {
     }
 
     async fn ask_health(&self, service: Service) -> Result<()> {
-        let endpoint = Endpoint::from_shared(self.address.endpoint(service).to_owned())?
-            .timeout(HEALTH_TIMEOUT);
-        let mut health = HealthClient::new(endpoint.connect().await?);
-        let request = HealthCheckRequest { service: service.name().to_owned() };
+        let mut health = HealthClient::new(self.address.channel(service, Peer::Operator)?);
+        let mut request = Request::new(HealthCheckRequest { service: service.name().to_owned() });
+        request.set_timeout(HEALTH_TIMEOUT);
         let status = health.check(request).await?.into_inner().status();
         if status != ServingStatus::Serving {
             bail!("{service} says {status:?}");

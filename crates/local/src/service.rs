@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use anyhow::Result;
+use firstcome_proto::access::Peer;
 use serde::{Deserialize, Serialize};
 
 use crate::{Role, port};
@@ -36,6 +37,17 @@ impl Service {
             Self::Order => "firstcome-order",
             Self::Payment => "firstcome-payment",
             Self::Edge => "firstcome-edge",
+        }
+    }
+
+    /// Who it is for the others.
+    pub fn peer(self) -> Peer {
+        match self {
+            Self::User => Peer::User,
+            Self::Inventory => Peer::Inventory,
+            Self::Order => Peer::Order,
+            Self::Payment => Peer::Payment,
+            Self::Edge => Peer::Edge,
         }
     }
 

@@ -1,10 +1,12 @@
 //! The stores under the faults that everybody else's tests rely on.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use firstcome_local::{
-    Checkout, Postgres, Role, Stores, checkout, port, postgres, secret::Secrets, tools::Programs,
+    Certificates, Checkout, Postgres, Role, Stores, checkout, port, postgres, secret::Secrets,
+    tools::Programs,
 };
+use firstcome_proto::access::Peer;
 use sqlx::{Connection as _, PgConnection};
 
 async fn log_in(url: &str) -> PgConnection {
@@ -65,4 +67,29 @@ async fn kept_data_is_continued_and_asks_for_its_password() {
         PgConnection::connect(&wrong).await.expect_err("a wrong password is refused");
         postgres.stop().await;
     }
+}
+
+#[test]
+fn certificates_are_kept_while_they_are_good_and_closed_to_others() {
+    let folder = checkout::create_throwaway_folder().expect("a folder").join("certificates");
+    let read = |path: &Path| fs::read_to_string(path).expect("is there");
+    let edge = || Certificates::at(&folder).files(Peer::Edge);
+    Certificates::prepare(&folder).expect("makes all");
+    let first = read(&edge().certificate);
+    for entry in fs::read_dir(&folder).expect("a folder") {
+        let mode = entry.expect("an entry").metadata().expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    fs::remove_file(Certificates::at(&folder).files(Peer::Order).key).expect("was there");
+    let again = Certificates::prepare(&folder).expect("makes what is missing");
+    assert_eq!(read(&edge().certificate), first);
+    for peer in Peer::ALL {
+        again.files(peer).check(std::time::SystemTime::now()).expect("is good");
+    }
+
+    fs::remove_file(folder.join("authority.key")).expect("was there");
+    let anew = Certificates::prepare(&folder).expect("makes all anew");
+    assert_ne!(read(&edge().certificate), first);
+    anew.files(Peer::Edge).check(std::time::SystemTime::now()).expect("is good");
 }

@@ -9,6 +9,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::tls::Tls;
+
 /// EX_USAGE of sysexits.h: the configuration is wrong.
 pub const EXIT_USAGE: i32 = 64;
 
@@ -27,6 +29,24 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_DRAIN_TIMEOUT", default_value = DRAIN_TIMEOUT_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
+
+    /// What it proves itself by.
+    #[command(flatten)]
+    pub tls: Tls,
+}
+
+/// Those of a service inside. The public port has its own rules: who calls there has a token.
+impl Validate for Serve {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.tls.faults();
+        if self.tls.files().is_ok_and(|files| files.is_none()) && !self.listen.ip().is_loopback() {
+            faults.push(format!(
+                "without --tls-certificate only loopback can be listened on, not {}",
+                self.listen
+            ));
+        }
+        faults
+    }
 }
 
 /// What every command takes.
@@ -167,7 +187,11 @@ mod tests {
 
     impl Validate for Shop {
         fn faults(&self) -> Vec<String> {
-            if self.floor > self.pool { vec!["floor is above pool".into()] } else { Vec::new() }
+            let mut faults = self.serve.faults();
+            if self.floor > self.pool {
+                faults.push("floor is above pool".into());
+            }
+            faults
         }
     }
 
@@ -228,5 +252,16 @@ mod tests {
     fn contradictions_are_faults() {
         let faults = faults(&["--listen", "127.0.0.1:1", "--pool", "1", "--floor", "2"]);
         assert_eq!(faults, ["floor is above pool"]);
+    }
+
+    #[test]
+    fn in_the_clear_a_service_listens_on_loopback_only() {
+        let faults = |arguments: &[&str]| faults(&[&["--pool=2"], arguments].concat()).join("\n");
+        assert!(faults(&["--listen=0.0.0.0:1"]).contains("not 0.0.0.0:1"));
+        let incomplete = faults(&["--listen=127.0.0.1:1", "--tls-key=/nowhere"]);
+        assert!(incomplete.contains("go together"), "{incomplete}");
+        let files = ["--tls-key=/nowhere", "--tls-certificate=/none", "--tls-authority=/none"];
+        let unreadable = faults(&[&["--listen=0.0.0.0:1"], &files[..]].concat());
+        assert!(unreadable.contains("cannot be read") && !unreadable.contains("loopback"));
     }
 }

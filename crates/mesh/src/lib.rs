@@ -1,12 +1,13 @@
 //! What every binary of the mesh does the same way, from its first line to its last:
 //! [`config`] → [`telemetry`] → [`server`] (health, reflection) → drain under a deadline
-//! ([`shutdown`]); and how one service calls another: [`upstream`], [`deadline`], [`retry`], and
-//! the [`batcher`] that makes every hop nearly free.
+//! ([`shutdown`]); how one service calls another: [`upstream`], [`deadline`], [`retry`], and the
+//! [`batcher`] that makes every hop nearly free; and how both prove who they are: [`tls`].
 //!
 //! It knows nothing of shops, stock or money.
 
 pub mod config;
 pub mod telemetry;
+pub mod tls;
 
 pub mod server;
 pub mod shutdown;
@@ -24,3 +25,4 @@ pub use batcher::{Answers, BatchCall, Batcher, Rejected, Reply};
 pub use deadline::Deadline;
 pub use identity::Identity;
 pub use shutdown::Shutdown;
+pub use tls::{Credentials, Tls};

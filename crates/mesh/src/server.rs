@@ -1,15 +1,18 @@
 //! Serving: one port with the service's methods, health and reflection, until told to stop; then
 //! not-ready, stop accepting, answer the calls in flight.
 
+mod authorize;
+mod incoming;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use firstcome_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{service::RoutesBuilder, transport::Server as Transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::Shutdown;
+use self::authorize::AuthorizeLayer;
+use crate::{Shutdown, tls::Credentials};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -44,11 +47,14 @@ pub struct Server {
     name: &'static str,
     routes: RoutesBuilder,
     reporter: HealthReporter,
+    credentials: Option<Credentials>,
 }
 
 impl Server {
-    /// `name` is the binary's, and the health service's word for "ready".
-    pub fn new(name: &'static str) -> Self {
+    /// `name` is the binary's, and the health service's word for "ready". With credentials, only
+    /// peers whose certificate is of the same authority are let in, and each may call what the
+    /// contract has it call; without them everybody is, and may call everything.
+    pub fn new(name: &'static str, credentials: Option<Credentials>) -> Self {
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -57,7 +63,7 @@ impl Server {
             .expect("the descriptor set was made by the build");
         let mut routes = RoutesBuilder::default();
         routes.add_service(health).add_service(reflection);
-        Self { name, routes, reporter }
+        Self { name, routes, reporter, credentials }
     }
 
     /// Where the service adds its methods.
@@ -81,8 +87,12 @@ impl Server {
         let stop = shutdown.clone();
         let reporter = self.reporter.clone();
         let name = self.name;
+        let authorize = match &self.credentials {
+            Some(_) => AuthorizeLayer::by_contract(),
+            None => AuthorizeLayer::in_the_clear(),
+        };
+        let connections = incoming::incoming(listener, self.credentials);
         let serving = Transport::builder()
-            .tcp_nodelay(true)
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -90,12 +100,15 @@ impl Server {
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            // In front of all routes: whoever may not call is told so before anything is read.
+            .layer(authorize)
             .add_routes(self.routes.routes())
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            .serve_with_incoming_shutdown(connections, async move {
                 stop.begun().await;
                 reporter.set_service_status(name, ServingStatus::NotServing).await;
             });
-        let served = shutdown.within(drain_timeout, serving).await;
+        // Boxed, because handshakes under way make it large.
+        let served = shutdown.within(drain_timeout, Box::pin(serving)).await;
         shutdown.begin();
         served.unwrap_or(Ok(())).map_err(io::Error::other)
     }

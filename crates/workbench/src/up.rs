@@ -82,6 +82,7 @@ impl Up {
                 programs,
                 logs: checkout.logs(),
                 mail: checkout.mail(),
+                certificates: checkout.certificates(),
                 ports: service_ports,
                 env: Vec::new(),
             },

@@ -1,18 +1,24 @@
 //! What the world may send, and the documented reason each gets. Nothing is held, nothing charged,
 //! and the others of the same batch are unharmed.
 
-use firstcome_e2e::{Shop, buyer::Line, shop::Terms};
+use std::error::Error as _;
+
+use firstcome_e2e::{Buyer, Shop, buyer::Line, shop::Terms};
+use firstcome_local::{Certificates, Service, checkout};
+use firstcome_mesh::{Identity, identity, upstream};
 use firstcome_proto::{
-    Reason, Refusal,
+    Reason, Refusal, SessionId,
+    access::{Peer, Role},
     inventory_v1::{
         AdjustStockRequest, ReserveRequest, catalog_service_client::CatalogServiceClient,
         reservation_service_client::ReservationServiceClient,
     },
     order_v1::{
-        NewOrderLine, OrderState, PlaceOrderRequest, PlaceOrdersItem, PlaceOrdersRequest,
-        order_intake_service_client::OrderIntakeServiceClient,
+        GetOrderRequest, NewOrderLine, OrderState, PlaceOrderRequest, PlaceOrdersItem,
+        PlaceOrdersRequest, order_intake_service_client::OrderIntakeServiceClient,
         order_service_client::OrderServiceClient,
     },
+    payment_v1::{GetPaymentRequest, payment_service_client::PaymentServiceClient},
 };
 use futures::future::join_all;
 use tonic::{Code, Request, Status};
@@ -163,23 +169,89 @@ async fn an_identity_from_outside_is_worth_nothing() {
     let sale = shop.sell(Terms::of(1)).await.unwrap();
     let buyers = shop.buyers(2).await.unwrap();
     let order = buyers[0].buy(&sale, "k").await.unwrap();
-    let stolen = firstcome_mesh::Identity {
-        user: buyers[0].user,
-        session: firstcome_proto::SessionId(Uuid::new_v4()),
-        role: firstcome_proto::access::Role::Admin,
-    };
+    let stolen = identity_of(&buyers[0]);
 
-    let request = firstcome_proto::order_v1::GetOrderRequest { order_id: order.order_id.clone() };
+    let request = GetOrderRequest { order_id: order.order_id.clone() };
     let mut mine = buyers[1].call(request.clone());
-    mine.metadata_mut().insert_bin(firstcome_mesh::identity::HEADER, stolen.to_header());
+    mine.metadata_mut().insert_bin(identity::HEADER, stolen.to_header());
     let status = buyers[1].orders().get_order(mine).await.unwrap_err();
     assert_eq!(reason(&status), Reason::NotFound, "it is read as the token's owner");
 
     let mut tokenless = Request::new(request);
-    tokenless.metadata_mut().insert_bin(firstcome_mesh::identity::HEADER, stolen.to_header());
+    tokenless.metadata_mut().insert_bin(identity::HEADER, stolen.to_header());
     let mut orders = OrderServiceClient::new(shop.channel.clone());
     let status = orders.get_order(tokenless).await.unwrap_err();
     assert_eq!(reason(&status), Reason::TokenInvalid);
+}
+
+/// What the edge would say of a buyer, were the buyer an operator too.
+fn identity_of(buyer: &Buyer) -> Identity {
+    Identity { user: buyer.user, session: SessionId(Uuid::new_v4()), role: Role::Admin }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_reaches_a_services_port_gets_nowhere() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(1)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let order = buyer.buy(&sale, "k").await.unwrap();
+    let address = shop.mesh.address();
+
+    // It has made itself an authority, and certificates with all our names.
+    let folder = checkout::create_throwaway_folder().unwrap();
+    let forged = Certificates::prepare(&folder.join("forged")).unwrap();
+    let ours = std::fs::read_to_string(address.certificates.join("authority.pem")).unwrap();
+    let believed = forged.files(Peer::Edge).authority;
+    let its_own = std::fs::read_to_string(&believed).unwrap();
+    std::fs::write(&believed, format!("{its_own}{ours}")).unwrap();
+    let forged = forged.credentials(Peer::Edge).unwrap();
+
+    let endpoint = address.endpoint(Service::Order);
+    let plain = upstream::channel(endpoint).unwrap();
+    let pretended = upstream::channel_to(Peer::Order, endpoint, Some(&forged)).unwrap();
+    for channel in [plain, pretended] {
+        let mut request = Request::new(GetOrderRequest { order_id: order.order_id.clone() });
+        request.metadata_mut().insert_bin(identity::HEADER, identity_of(&buyer).to_header());
+        let status = OrderServiceClient::new(channel).get_order(request).await.unwrap_err();
+        // No service has said this: only what breaks on the way has a source.
+        assert!(status.source().is_some(), "{status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_orders_certificate_cannot_speak_for_a_buyer() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(1)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let order = buyer.buy(&sale, "k").await.unwrap();
+    buyer.pay(&order.order_id, "pm_card_approve").await.unwrap();
+    let as_order = |service| shop.mesh.address().channel(service, Peer::Order).unwrap();
+    fn claiming<T>(buyer: &Buyer, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert_bin(identity::HEADER, identity_of(buyer).to_header());
+        request
+    }
+
+    let mut orders = OrderServiceClient::new(as_order(Service::Order));
+    let request = GetOrderRequest { order_id: order.order_id.clone() };
+    let read = orders.get_order(claiming(&buyer, request)).await.map(drop);
+    let mut intake = OrderIntakeServiceClient::new(as_order(Service::Order));
+    let item = PlaceOrdersItem { user_id: buyer.user.to_wire(), request: None };
+    let placed = intake.place_orders(PlaceOrdersRequest { items: vec![item] }).await.map(drop);
+    let mut payments = PaymentServiceClient::new(as_order(Service::Payment));
+    let request = GetPaymentRequest::default();
+    let seen = payments.get_payment(claiming(&buyer, request)).await.map(drop);
+    let mut reservations = ReservationServiceClient::new(as_order(Service::Inventory));
+    let claimed = reservations.reserve(claiming(&buyer, ReserveRequest::default())).await;
+    for refused in [read, placed, seen, claimed.map(drop)] {
+        let status = refused.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+        assert_eq!(reason(&status), Reason::PermissionDenied);
+    }
+
+    // What is its own to call is answered, and found at fault for what it says.
+    let own = reservations.reserve(ReserveRequest::default()).await.map(drop).unwrap_err();
+    assert_eq!(reason(&own), Reason::InvalidArgument, "{own:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

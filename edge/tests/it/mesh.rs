@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
 use firstcome_edge::{App, Config, wire};
-use firstcome_mesh::{Shutdown, config::Serve};
+use firstcome_mesh::{Shutdown, Tls, config::Serve};
 use firstcome_proto::{
     Reason, Refusal,
     user_v1::{ListTokenKeysResponse, TokenKey},
@@ -295,6 +295,7 @@ pub fn config(endpoint: &str) -> Config {
         serve: Serve {
             listen: "127.0.0.1:0".parse().unwrap(),
             drain_timeout: Duration::from_secs(5),
+            tls: Tls::default(),
         },
         user_endpoint: endpoint.to_owned(),
         inventory_endpoint: endpoint.to_owned(),

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, server::Server};
+use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_proto::inventory_v1::{
     catalog_service_server::CatalogServiceServer,
     reservation_service_server::ReservationServiceServer, stock_service_server::StockServiceServer,
@@ -28,6 +28,7 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// A service that is ready to serve.
 pub struct App {
+    credentials: Option<Credentials>,
     shutdown: Shutdown,
     /// The truth.
     pub store: Store,
@@ -43,6 +44,7 @@ pub struct App {
 impl App {
     /// Connects to the stores; fails when Redis cannot be reached at all.
     pub async fn build(service: &Service, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let credentials = service.serve.tls.open()?;
         let store =
             Store::connect(service.database_url.expose_secret(), service.database_connections)
                 .context("the database URL cannot be used")?;
@@ -54,7 +56,7 @@ impl App {
         let reservations =
             Reservations::new(live.clone(), gate.clone(), store.clone(), shutdown.clone());
         let forget_after = service.forget_after;
-        Ok(Self { shutdown, store, gate, live, reservations, forget_after })
+        Ok(Self { credentials, shutdown, store, gate, live, reservations, forget_after })
     }
 
     /// The duties of this replica, to be started or to be done by hand.
@@ -77,7 +79,7 @@ impl App {
             Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
         self.keeper().start(&self.shutdown);
 
-        let mut server = Server::new("firstcome-inventory");
+        let mut server = Server::new("firstcome-inventory", self.credentials);
         server
             .routes()
             .add_service(CatalogServiceServer::new(catalog))

@@ -83,4 +83,11 @@ pub struct Service {
     pub forget_after: Duration,
 }
 
-impl Validate for Config {}
+impl Validate for Config {
+    fn faults(&self) -> Vec<String> {
+        match &self.command {
+            Command::Serve(service) => service.serve.faults(),
+            Command::Migrate { .. } => Vec::new(),
+        }
+    }
+}

@@ -3,9 +3,13 @@
 use std::{str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, server::Server, upstream};
-use firstcome_proto::order_v1::{
-    order_intake_service_server::OrderIntakeServiceServer, order_service_server::OrderServiceServer,
+use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
+use firstcome_proto::{
+    access::Peer,
+    order_v1::{
+        order_intake_service_server::OrderIntakeServiceServer,
+        order_service_server::OrderServiceServer,
+    },
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
@@ -14,7 +18,6 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::net::TcpListener;
-use tonic::transport::Channel;
 
 use crate::{
     config::{Database, Serve},
@@ -39,6 +42,7 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Everything that serving needs, connected.
 pub struct App {
     config: Serve,
+    credentials: Option<Credentials>,
     store: Store,
     inventory: Inventory,
     charges: Charges,
@@ -49,9 +53,15 @@ impl App {
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let pool = pool(&config.database.database_url, config.database_connections);
         let store = Store::new(pool.await.context("database")?);
-        let inventory = channel(&config.inventory_endpoint).context("inventory's endpoint")?;
-        let payment = channel(&config.payment_endpoint).context("payment's endpoint")?;
+        let credentials = config.mesh.tls.open()?;
+        let channel = |peer: Peer, endpoint: &str| {
+            upstream::channel_to(peer, endpoint, credentials.as_ref())
+                .with_context(|| format!("the endpoint of {}: {endpoint}", peer.name()))
+        };
+        let inventory = channel(Peer::Inventory, &config.inventory_endpoint)?;
+        let payment = channel(Peer::Payment, &config.payment_endpoint)?;
         Ok(Self {
+            credentials,
             store,
             inventory: Inventory::new(inventory, config.steps()),
             charges: Charges::new(payment),
@@ -66,7 +76,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { config, store, inventory, charges } = self;
+        let Self { config, credentials, store, inventory, charges } = self;
         let intake = Intake::new(
             store.clone(),
             inventory.clone(),
@@ -97,7 +107,7 @@ impl App {
         );
         let intakes = order_intake_service::Service::new(intake.clone());
 
-        let mut server = Server::new(NAME);
+        let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(OrderServiceServer::new(orders))
@@ -131,8 +141,4 @@ async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
         .await
-}
-
-fn channel(endpoint: &str) -> anyhow::Result<Channel> {
-    upstream::channel(endpoint).with_context(|| endpoint.to_owned())
 }

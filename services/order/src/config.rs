@@ -126,6 +126,7 @@ impl Validate for Config {
         let database = match &self.command {
             Command::Migrate(database) => database,
             Command::Serve(serve) => {
+                faults.extend(serve.mesh.faults());
                 for (flag, endpoint) in [
                     ("--inventory-endpoint", &serve.inventory_endpoint),
                     ("--payment-endpoint", &serve.payment_endpoint),

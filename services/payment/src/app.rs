@@ -3,7 +3,7 @@
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, server::Server};
+use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_proto::payment_v1::{
     charge_service_server::ChargeServiceServer, payment_service_server::PaymentServiceServer,
 };
@@ -38,6 +38,7 @@ const STATEMENT_TIMEOUT_MS: &str = "5000";
 
 /// Everything that serving needs, connected.
 pub struct App {
+    credentials: Option<Credentials>,
     store: Store,
     sandbox: Sandbox,
 }
@@ -45,13 +46,14 @@ pub struct App {
 impl App {
     /// Connects.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
+        let credentials = config.mesh.tls.open()?;
         let connections = config.database_connections;
         let own = pool(&config.databases.database_url, connections).await.context("database")?;
         let provider = pool(&config.databases.sandbox_database_url, connections)
             .await
             .context("sandbox provider's database")?;
         let sandbox = Sandbox::new(provider, config.sandbox_slow);
-        Ok(Self { store: Store::new(own), sandbox })
+        Ok(Self { credentials, store: Store::new(own), sandbox })
     }
 
     /// Serves until `shutdown` begins, then answers what is in flight.
@@ -61,9 +63,9 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { store, sandbox } = self;
+        let Self { credentials, store, sandbox } = self;
         let charges = Charges::new(store.clone(), Arc::new(sandbox.clone()));
-        let mut server = Server::new(NAME);
+        let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(ChargeServiceServer::new(charge_service::Service(charges)))

@@ -66,17 +66,19 @@ pub struct Databases {
 
 impl Validate for Config {
     fn faults(&self) -> Vec<String> {
-        let databases = match &self.command {
-            Command::Serve(serve) => &serve.databases,
-            Command::Migrate(databases) => databases,
+        let (mut faults, databases) = match &self.command {
+            Command::Serve(serve) => (serve.mesh.faults(), &serve.databases),
+            Command::Migrate(databases) => (Vec::new(), databases),
         };
-        [
+        let addresses = [
             ("--database-url", &databases.database_url),
             ("--sandbox-database-url", &databases.sandbox_database_url),
-        ]
-        .into_iter()
-        .filter(|(_, url)| PgConnectOptions::from_str(url.expose_secret()).is_err())
-        .map(|(flag, _)| format!("{flag} is not a postgres:// address"))
-        .collect()
+        ];
+        let wrong = addresses
+            .into_iter()
+            .filter(|(_, url)| PgConnectOptions::from_str(url.expose_secret()).is_err())
+            .map(|(flag, _)| format!("{flag} is not a postgres:// address"));
+        faults.extend(wrong);
+        faults
     }
 }

@@ -3,7 +3,7 @@
 use std::{str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, server::Server};
+use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_proto::user_v1::{
     account_service_server::AccountServiceServer, token_key_service_server::TokenKeyServiceServer,
 };
@@ -41,6 +41,7 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Everything that serving needs, connected.
 pub struct App {
+    credentials: Option<Credentials>,
     store: Store,
     redis: RedisPool,
     codes: Codes,
@@ -55,6 +56,7 @@ pub struct App {
 impl App {
     /// Connects, and makes the first signing key where there is none.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
+        let credentials = config.mesh.tls.open()?;
         let url = &config.database.database_url;
         let store = Store::new(pool(url, config.database_connections).await.context("database")?);
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
@@ -67,6 +69,7 @@ impl App {
             None => store.refresh_secret().await?,
         };
         Ok(Self {
+            credentials,
             store,
             redis,
             codes,
@@ -86,7 +89,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { store, redis, codes, hasher, mailer, signer, .. } = self;
+        let Self { credentials, store, redis, codes, hasher, mailer, signer, .. } = self;
         let door = Door {
             store: store.clone(),
             codes,
@@ -98,7 +101,7 @@ impl App {
             refresh_ttl: self.refresh_ttl,
             refresh_replay: self.refresh_replay,
         };
-        let mut server = Server::new(NAME);
+        let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(AccountServiceServer::new(account_service::Service(door)))

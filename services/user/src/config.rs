@@ -188,7 +188,7 @@ impl Validate for Config {
 
 impl Validate for Serve {
     fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.mesh.faults();
         if !self.redis_url.expose_secret().starts_with("redis-cluster://") {
             faults.push("--redis-url is not a redis-cluster:// address".into());
         }

@@ -14,7 +14,7 @@ use firstcome_inventory::{
     reserve::Reservations,
     store::{MIGRATIONS, Store, epoch::Change},
 };
-use firstcome_mesh::{Shutdown, config::Serve, upstream};
+use firstcome_mesh::{Shutdown, Tls, config::Serve, upstream};
 use firstcome_proto::{
     ProductId, Reason, Refusal, SkuId,
     inventory_v1::{
@@ -84,6 +84,7 @@ impl Shop {
             serve: Serve {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 drain_timeout: Duration::from_secs(1),
+                tls: Tls::default(),
             },
             database_url: self.database.url.clone().into(),
             database_connections: 8,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use firstcome_mesh::{Identity, Shutdown, config::Serve as Mesh, identity, server};
+use firstcome_mesh::{Identity, Shutdown, Tls, config::Serve as Mesh, identity, server};
 use firstcome_order::{
     app::{App, MIGRATIONS},
     config::{Database, Serve},
@@ -61,7 +61,8 @@ impl Shop {
 
     pub async fn replica_with_lease(&self, step_lease: Duration) -> Replica {
         let drain_timeout = Duration::from_secs(1);
-        let mesh = Mesh { listen: "127.0.0.1:0".parse().unwrap(), drain_timeout };
+        let tls = Tls::default();
+        let mesh = Mesh { listen: "127.0.0.1:0".parse().unwrap(), drain_timeout, tls };
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,
