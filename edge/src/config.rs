@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use firstcome_mesh::config::{Logs, Serve, Validate};
+use firstcome_mesh::{
+    batcher::{InFlightMax, ItemsMax, Limits},
+    config::{Logs, Serve, Validate},
+};
 use http::HeaderValue;
 
 use crate::{address::Network, limiter::Rate};
@@ -24,6 +27,12 @@ const ADDRESS_LIMIT_DEFAULT: &str = "200/s burst 1000";
 const USER_LIMIT_DEFAULT: &str = "50/s burst 200";
 /// Methods that try a password or a code, or send a mail: a person needs three of them in a row.
 const CREDENTIALS_LIMIT_DEFAULT: &str = "60/m burst 100";
+/// Two calls in flight, because the second fills while the winners of the first are being
+/// committed.
+const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
+/// Buyers who wait for one product, and for all of them; about 1 KiB each.
+const BUYERS_OF_PRODUCT_MAX: usize = 32_768;
+const BUYERS_MAX: usize = 65_536;
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -117,9 +126,28 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_WATCHER_STALL", default_value = WATCHER_STALL_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub watcher_stall: Duration,
+
+    /// Buyers whom one call to order carries, 1 to 512.
+    #[arg(long, env = "FIRSTCOME_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
+    pub batch_items_max: ItemsMax,
+
+    /// Calls to order under way at once for one product, 1 to 4096.
+    #[arg(long, env = "FIRSTCOME_BATCHES_IN_FLIGHT_MAX",
+          default_value_t = BATCHES_IN_FLIGHT_DEFAULT)]
+    pub batches_in_flight_max: InFlightMax,
 }
 
 impl Config {
+    /// How buyers are gathered in front of order.
+    pub fn gathered(&self) -> Limits {
+        Limits {
+            batch_items_max: self.batch_items_max.get(),
+            in_flight_max: self.batches_in_flight_max.get(),
+            key_queue_items_max: BUYERS_OF_PRODUCT_MAX,
+            queue_items_max: BUYERS_MAX,
+        }
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let endpoints = [

@@ -12,7 +12,11 @@ use std::{
 use bytes::Bytes;
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
 use firstcome_edge::{App, Config, wire};
-use firstcome_mesh::{Shutdown, config::Serve};
+use firstcome_mesh::{
+    Shutdown,
+    batcher::{InFlightMax, ItemsMax},
+    config::Serve,
+};
 use firstcome_proto::{
     Reason, Refusal,
     user_v1::{ListTokenKeysResponse, TokenKey},
@@ -310,6 +314,8 @@ pub fn config(endpoint: &str) -> Config {
         calls_max: 1000,
         watchers_max: 1000,
         watcher_stall: Duration::from_secs(10),
+        batch_items_max: ItemsMax::MAX,
+        batches_in_flight_max: InFlightMax::new(2),
     }
 }
 
