@@ -7,6 +7,7 @@ use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve, Validate},
 };
+use firstcome_proto::UserId;
 use http::HeaderValue;
 
 use crate::{address::Network, limiter::Rate};
@@ -109,6 +110,11 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_USER_LIMIT", default_value = USER_LIMIT_DEFAULT)]
     pub user_limit: Rate,
 
+    /// Development: users whose calls are not counted, separated by commas. A load generator is
+    /// one user with the calls of thousands.
+    #[arg(long, env = "FIRSTCOME_EXEMPT_USERS", value_delimiter = ',')]
+    pub exempt_users: Vec<UserId>,
+
     /// The longest a unary call may take.
     #[arg(long, env = "FIRSTCOME_CALL_DEADLINE", default_value = CALL_DEADLINE_DEFAULT,
           value_parser = humantime::parse_duration)]
@@ -161,6 +167,13 @@ impl Config {
             if !uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
                 faults.push(format!("{name}-endpoint {endpoint:?} is not an http:// address"));
             }
+        }
+        if !self.exempt_users.is_empty() && !self.development {
+            faults.push(
+                "exempt-users lifts a limit that protects everybody, so it stands only with \
+                 FIRSTCOME_DEVELOPMENT=true"
+                    .into(),
+            );
         }
         if self.calls_max == 0 || self.watchers_max == 0 {
             faults.push("calls-max and watchers-max must let one pass".into());

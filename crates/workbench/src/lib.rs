@@ -3,6 +3,7 @@
 
 pub mod counter;
 pub mod down;
+pub mod ghz;
 pub mod prepare;
 pub mod receipts;
 pub mod report;

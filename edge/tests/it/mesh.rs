@@ -310,6 +310,7 @@ pub fn config(endpoint: &str) -> Config {
         address_limit: "off".parse().unwrap(),
         credentials_limit: "off".parse().unwrap(),
         user_limit: "off".parse().unwrap(),
+        exempt_users: Vec::new(),
         call_deadline: Duration::from_secs(10),
         calls_max: 1000,
         watchers_max: 1000,
