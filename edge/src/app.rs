@@ -59,7 +59,7 @@ impl App {
 
         let keys = Keys::new(forward.user.channel());
         let ways = Arc::new(Ways {
-            place: Place::new(forward.order.channel()),
+            place: Place::new(forward.order.channel(), config.gathered()),
             watches: Watches::new(
                 forward.inventory.channel(),
                 config.watchers_max,

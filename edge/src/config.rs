@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use firstcome_mesh::config::{Logs, Serve, Validate};
+use firstcome_mesh::{
+    batcher::{InFlightMax, ItemsMax, Limits},
+    config::{Logs, Serve, Validate},
+};
+use firstcome_proto::UserId;
 use http::HeaderValue;
 
 use crate::{address::Network, limiter::Rate};
@@ -24,6 +28,12 @@ const ADDRESS_LIMIT_DEFAULT: &str = "200/s burst 1000";
 const USER_LIMIT_DEFAULT: &str = "50/s burst 200";
 /// Methods that try a password or a code, or send a mail: a person needs three of them in a row.
 const CREDENTIALS_LIMIT_DEFAULT: &str = "60/m burst 100";
+/// Two calls in flight, because the second fills while the winners of the first are being
+/// committed.
+const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
+/// Buyers who wait for one product, and for all of them; about 1 KiB each.
+const BUYERS_OF_PRODUCT_MAX: usize = 32_768;
+const BUYERS_MAX: usize = 65_536;
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -100,6 +110,11 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_USER_LIMIT", default_value = USER_LIMIT_DEFAULT)]
     pub user_limit: Rate,
 
+    /// Development: users whose calls are not counted, separated by commas. A load generator is
+    /// one user with the calls of thousands.
+    #[arg(long, env = "FIRSTCOME_EXEMPT_USERS", value_delimiter = ',')]
+    pub exempt_users: Vec<UserId>,
+
     /// The longest a unary call may take.
     #[arg(long, env = "FIRSTCOME_CALL_DEADLINE", default_value = CALL_DEADLINE_DEFAULT,
           value_parser = humantime::parse_duration)]
@@ -117,9 +132,28 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_WATCHER_STALL", default_value = WATCHER_STALL_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub watcher_stall: Duration,
+
+    /// Buyers whom one call to order carries, 1 to 512.
+    #[arg(long, env = "FIRSTCOME_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
+    pub batch_items_max: ItemsMax,
+
+    /// Calls to order under way at once for one product, 1 to 4096.
+    #[arg(long, env = "FIRSTCOME_BATCHES_IN_FLIGHT_MAX",
+          default_value_t = BATCHES_IN_FLIGHT_DEFAULT)]
+    pub batches_in_flight_max: InFlightMax,
 }
 
 impl Config {
+    /// How buyers are gathered in front of order.
+    pub fn gathered(&self) -> Limits {
+        Limits {
+            batch_items_max: self.batch_items_max.get(),
+            in_flight_max: self.batches_in_flight_max.get(),
+            key_queue_items_max: BUYERS_OF_PRODUCT_MAX,
+            queue_items_max: BUYERS_MAX,
+        }
+    }
+
     fn faults(&self) -> Vec<String> {
         // Not those of where it listens: the public port is open to everybody.
         let mut faults = self.serve.tls.faults();
@@ -134,6 +168,13 @@ impl Config {
             if !uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
                 faults.push(format!("{name}-endpoint {endpoint:?} is not an http:// address"));
             }
+        }
+        if !self.exempt_users.is_empty() && !self.development {
+            faults.push(
+                "exempt-users lifts a limit that protects everybody, so it stands only with \
+                 FIRSTCOME_DEVELOPMENT=true"
+                    .into(),
+            );
         }
         if self.calls_max == 0 || self.watchers_max == 0 {
             faults.push("calls-max and watchers-max must let one pass".into());

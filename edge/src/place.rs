@@ -22,14 +22,6 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 
 use crate::wire::{self, Response};
 
-/// How buyers are gathered. Two calls in flight, because the second fills while the winners of
-/// the first are being committed.
-const GATHERED: Limits = Limits {
-    batch_items_max: 512,
-    in_flight_max: 2,
-    key_queue_items_max: 32_768,
-    queue_items_max: 65_536,
-};
 /// An honest request of ten lines has about 1 KiB. A larger one travels alone, so that 512 of them
 /// cannot make a call too large and take their neighbours down.
 const GATHERED_BYTES_MAX: usize = 4 << 10;
@@ -56,14 +48,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// Through this channel to `order`.
-    pub fn new(order: Channel) -> Self {
+    /// Through this channel to `order`, gathered like this.
+    pub fn new(order: Channel, gathered: Limits) -> Self {
         let intake = Intake {
             client: OrderIntakeServiceClient::new(order),
             budget: Arc::new(TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR_PER_S, BUDGET_SHARE)),
         };
         let alone = Batcher::new(intake.clone(), ALONE);
-        Self { gathered: Batcher::new(intake, GATHERED), alone }
+        Self { gathered: Batcher::new(intake, gathered), alone }
     }
 
     /// Places one buyer's order. What is wrong with it, `order` says.

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::Router;
-use firstcome_proto::UserId;
 use http::Request;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder};
@@ -53,7 +52,10 @@ impl Stack {
                 credentials: Limiter::new(config.credentials_limit, "address"),
             },
             tokens: AuthenticateLayer { verifier },
-            users: UserLimitLayer { limiter: Limiter::<UserId>::new(config.user_limit, "user") },
+            users: UserLimitLayer {
+                limiter: Limiter::new(config.user_limit, "user"),
+                exempt: Arc::new(config.exempt_users.iter().copied().collect()),
+            },
             dispatch: Dispatch::new(ways),
         }
     }

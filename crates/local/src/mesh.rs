@@ -46,7 +46,7 @@ pub struct Options {
     pub env: Vec<(Option<Service>, String, String)>,
 }
 
-/// Running services on running stores; dropping it kills everything that is private.
+/// The services, running or about to, on running stores; dropping it kills everything that is private.
 #[derive(Debug)]
 pub struct Mesh {
     // First, so that services end before their stores.
@@ -56,8 +56,9 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Migrates every schema, then starts the services and waits until each is ready.
-    pub async fn start(stores: Stores, options: Options) -> Result<Self> {
+    /// Migrates every schema. The services' commands can be run now, and their environment set;
+    /// [`Mesh::serve`] starts them.
+    pub async fn prepare(stores: Stores, options: Options) -> Result<Self> {
         for service in Service::ALL {
             port::ensure_free(options.ports.of(service), service.name())?;
         }
@@ -78,13 +79,18 @@ impl Mesh {
         let runners = Service::ALL.map(runner).into();
         let mesh = Self { runners, address, stores };
         mesh.migrate().await?;
-        for runner in mesh.runners.values() {
+        Ok(mesh)
+    }
+
+    /// Starts the services and waits until each is ready.
+    pub async fn serve(&self) -> Result<()> {
+        for runner in self.runners.values() {
             runner.start().await?;
         }
         for service in Service::ALL {
-            mesh.wait_until_ready(service).await?;
+            self.wait_until_ready(service).await?;
         }
-        Ok(mesh)
+        Ok(())
     }
 
     /// A mesh of its own for a test: stores that keep nothing, with replicas; free ports.
@@ -102,7 +108,9 @@ impl Mesh {
             ports: Ports::free()?,
             env,
         };
-        Self::start(stores, options).await
+        let mesh = Self::prepare(stores, options).await?;
+        mesh.serve().await?;
+        Ok(mesh)
     }
 
     /// Where everything is.

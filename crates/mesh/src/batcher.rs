@@ -22,6 +22,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::Deadline;
 
+mod count;
+
+pub use count::{Count, InFlightMax, ItemsMax, OutOfRange};
+
 /// How long a caller should wait before it tries a full queue again.
 const FULL_QUEUE_RETRY: Duration = Duration::from_millis(200);
 

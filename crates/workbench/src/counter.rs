@@ -1,4 +1,5 @@
-//! The operator's side of the shop: logs in, puts demonstration goods on the shelf, schedules.
+//! The operator's side of the shop: makes accounts, logs in, puts demonstration goods on the shelf,
+//! schedules.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,12 +33,19 @@ const LIVE_POLL: Duration = Duration::from_millis(100);
 /// What inventory takes when nothing is said.
 const HOLD_TTL: Duration = Duration::from_secs(5 * 60);
 
+/// What is never sold out on one's own machine: the most that inventory takes.
+const ENDLESS_TOTAL: i32 = 10_000_000;
+/// Nobody pays what a load generator buys. A minute's worth of holds is what the gate then keeps.
+const ENDLESS_HOLD_TTL: Duration = Duration::from_secs(60);
+
 /// Somebody to try things as.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Demo {
+pub struct Account {
+    /// Whom the services know.
+    pub user_id: String,
     /// To log in with.
     pub email: String,
-    /// Good for an hour.
+    /// As long-lived as it was asked for.
     pub access_token: String,
 }
 
@@ -48,6 +56,10 @@ pub struct Goods {
     pub open: Product,
     /// Opens in a minute.
     pub opening: Product,
+    /// Sells for ever, without a limit per buyer.
+    pub endless: Product,
+    /// Sells, and has nothing to sell.
+    pub sold_out: Product,
 }
 
 /// The password that `firstcome-user seed` gives.
@@ -62,15 +74,19 @@ pub async fn create_admin(address: &Address, email: &str, password: &str) -> Res
         .await
 }
 
-/// Makes the demonstration buyer, the same one each time, with a new token.
-pub async fn create_demo(address: &Address) -> Result<Demo> {
-    let file = address.logs.join("demo-buyer.json");
-    let path = file.to_str().context("a checkout whose path is text")?;
-    let seed = ["seed", "--count", "1", "--prefix", "demo", "--out", path];
-    address.run(Service::User, &seed, ACCOUNT_TIMEOUT).await?;
-    let line = std::fs::read_to_string(&file).context("read the demonstration buyer")?;
+/// Makes the buyer of this name, the same one each time, with a new token; nothing needs to serve
+/// for that.
+pub async fn create_buyer(address: &Address, name: &str, token_ttl: &str) -> Result<Account> {
+    let file = address.logs.join(format!("{name}-buyer.json"));
+    address
+        .launch(Service::User, "seed")
+        .args(["--count", "1", "--prefix", name, "--token-ttl", token_ttl])
+        .arg_path("--out", &file)
+        .run(ACCOUNT_TIMEOUT)
+        .await?;
+    let line = std::fs::read_to_string(&file).context("read the buyer who was made")?;
     std::fs::remove_file(&file)?;
-    serde_json::from_str(&line).context("read the demonstration buyer")
+    serde_json::from_str(&line).context("read the buyer who was made")
 }
 
 /// Logs the operator in; the answer is an access token.
@@ -85,7 +101,7 @@ pub async fn log_in(state: &State) -> Result<String> {
     Ok(response.into_inner().tokens.context("a log-in answers with tokens")?.access_token)
 }
 
-/// Puts two products on the shelf, the same ones each time: one sells now, one opens soon.
+/// Puts the demonstration goods on the shelf, the same ones each time.
 pub async fn stock(state: &State, token: &str) -> Result<Goods> {
     let bearer: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
     let channel = connect(&state.address).await?;
@@ -96,35 +112,45 @@ pub async fn stock(state: &State, token: &str) -> Result<Goods> {
             Ok(request)
         });
 
-    let create =
-        |name: &str, description: &str, labels: &[&str], total: i32| CreateProductRequest {
-            idempotency_key: format!("up-{}", name.to_lowercase().replace(' ', "-")),
-            name: name.to_owned(),
-            description: description.to_owned(),
-            skus: labels.iter().map(|label| new_sku(label, total)).collect(),
-        };
-    let runner = create(
+    let now = SystemTime::now();
+    let soon = drop_at(now + SMALL_DROP_OPENS_IN, 1, HOLD_TTL);
+    let night_runner = new_product(
         "Night Runner",
         "A running shoe that sells now, two pairs to a buyer.",
         &["250 mm", "260 mm", "270 mm"],
         200,
     );
-    let last_pair = create("Last Pair", "Ten pairs, one to a buyer.", &["265 mm"], 10);
+    let last_pair = new_product("Last Pair", "Ten pairs, one to a buyer.", &["265 mm"], 10);
+    let endless = new_product(
+        "Endless Runner",
+        "Never sold out, as many as you like: for load generators.",
+        &["265 mm"],
+        ENDLESS_TOTAL,
+    );
+    let sold_out =
+        new_product("Gone Runner", "Sold out from the start: for load generators.", &["265 mm"], 0);
 
-    let mut open = product(catalog.create_product(runner).await?.into_inner().product)?;
-    if open.drop.is_none() {
-        let now = drop_at(SystemTime::now(), 2);
-        let request = ScheduleDropRequest { product_id: open.product_id, drop: Some(now) };
-        open = product(catalog.schedule_drop(request).await?.into_inner().product)?;
-    }
-    let opening = product(catalog.create_product(last_pair).await?.into_inner().product)?;
-    let soon = drop_at(SystemTime::now() + SMALL_DROP_OPENS_IN, 1);
-    let request = ScheduleDropRequest { product_id: opening.product_id, drop: Some(soon) };
-    let opening = product(catalog.schedule_drop(request).await?.into_inner().product)?;
-    for product in [&open, &opening] {
+    let mut shelf = Vec::new();
+    for (product, drop) in [
+        (night_runner, drop_at(now, 2, HOLD_TTL)),
+        (last_pair, soon),
+        (endless, drop_at(now, 0, ENDLESS_HOLD_TTL)),
+        (sold_out, drop_at(now, 0, HOLD_TTL)),
+    ] {
+        let there = on_the_shelf(catalog.create_product(product).await?.into_inner().product)?;
+        // What sells already goes on as it is; the small drop opens anew each time.
+        let sells = there.drop.is_some() && drop != soon;
+        let product = if sells {
+            there
+        } else {
+            let request = ScheduleDropRequest { product_id: there.product_id, drop: Some(drop) };
+            on_the_shelf(catalog.schedule_drop(request).await?.into_inner().product)?
+        };
         wait_until_live(&mut live, &product.product_id).await?;
+        shelf.push(product);
     }
-    Ok(Goods { open, opening })
+    let [open, opening, endless, sold_out] = shelf.try_into().expect("one for each of the four");
+    Ok(Goods { open, opening, endless, sold_out })
 }
 
 /// A restarted Redis makes inventory rebuild the live stock: a moment, but longer than it takes to
@@ -146,8 +172,17 @@ async fn connect(address: &Address) -> Result<Channel> {
     Channel::from_shared(endpoint)?.connect().await.context("reach the edge")
 }
 
-fn product(product: Option<Product>) -> Result<Product> {
+fn on_the_shelf(product: Option<Product>) -> Result<Product> {
     product.context("the catalogue answers with the product")
+}
+
+fn new_product(name: &str, description: &str, labels: &[&str], total: i32) -> CreateProductRequest {
+    CreateProductRequest {
+        idempotency_key: format!("up-{}", name.to_lowercase().replace(' ', "-")),
+        name: name.to_owned(),
+        description: description.to_owned(),
+        skus: labels.iter().map(|label| new_sku(label, total)).collect(),
+    }
 }
 
 fn new_sku(label: &str, total: i32) -> NewSku {
@@ -155,7 +190,8 @@ fn new_sku(label: &str, total: i32) -> NewSku {
     NewSku { label: label.to_owned(), price: Some(price), total }
 }
 
-fn drop_at(opens_at: SystemTime, limit_per_buyer: i32) -> Drop {
-    let hold_ttl = prost_types::Duration::try_from(HOLD_TTL).ok();
+/// A limit of 0 is no limit.
+fn drop_at(opens_at: SystemTime, limit_per_buyer: i32, hold_ttl: Duration) -> Drop {
+    let hold_ttl = prost_types::Duration::try_from(hold_ttl).ok();
     Drop { opens_at: Some(opens_at.into()), closes_at: None, limit_per_buyer, hold_ttl }
 }

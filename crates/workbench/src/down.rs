@@ -12,7 +12,10 @@ use firstcome_local::{
     process::{self, Signal, User},
 };
 
-use crate::state::{Lock, State};
+use crate::{
+    ghz,
+    state::{Lock, State},
+};
 
 /// Longer than all its processes together take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(90);
@@ -48,8 +51,14 @@ pub async fn down(checkout: &Checkout, args: &DownArgs) -> Result<()> {
         let _lock = Lock::take(checkout)?;
         State::remove(checkout);
         let receipts = checkout.state().join("receipts");
-        let mut ours =
-            vec![checkout.data(), checkout.logs(), checkout.mail(), checkout.secrets(), receipts];
+        let mut ours = vec![
+            checkout.data(),
+            checkout.logs(),
+            checkout.mail(),
+            checkout.secrets(),
+            receipts,
+            ghz::folder(checkout),
+        ];
         if User::is_root() {
             ours.push(checkout.data_of_root());
         }

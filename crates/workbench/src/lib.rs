@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod counter;
 pub mod down;
+pub mod ghz;
 pub mod prepare;
 pub mod receipts;
 pub mod report;

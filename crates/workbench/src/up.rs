@@ -17,13 +17,17 @@ use tokio::{
 };
 
 use crate::{
-    counter,
+    counter::{self, Account},
+    ghz,
     state::{Lock, State},
     welcome::Welcome,
 };
 
 /// The operator of a mesh on one's own machine.
 const ADMIN_EMAIL: &str = "admin@firstcome.example";
+/// The demonstration buyer, and how long the printed token lives.
+const DEMO_NAME: &str = "demo";
+const DEMO_TOKEN_TTL: &str = "1h";
 /// How often the processes are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// What ends more often than this within [`REVIVAL_WINDOW`] does so by its own fault.
@@ -55,6 +59,7 @@ pub struct UpArgs {
 pub struct Up {
     mesh: Mesh,
     state: State,
+    load: Account,
     checkout: Checkout,
     _lock: Lock,
 }
@@ -74,9 +79,10 @@ impl Up {
             Own { database_url: args.database_url.clone(), redis_url: args.redis_url.clone() };
 
         eprintln!("starting the stores ...");
-        let stores = Stores::start_kept(checkout, store_ports, own).await?;
+        // Boxed: the largest by far of what waits here.
+        let stores = Box::pin(Stores::start_kept(checkout, store_ports, own)).await?;
         eprintln!("starting the services ...");
-        let mesh = Mesh::start(
+        let mesh = Mesh::prepare(
             stores,
             Options {
                 programs,
@@ -88,6 +94,10 @@ impl Up {
             },
         );
         let mesh = mesh.await?;
+        // The edge is told when it starts whom it does not count.
+        let load = ghz::create_load(mesh.address()).await?;
+        mesh.set_env(Service::Edge, "FIRSTCOME_EXEMPT_USERS", Some(&load.user_id));
+        mesh.serve().await?;
         let state = State {
             pid: std::process::id(),
             address: mesh.address().clone(),
@@ -97,7 +107,7 @@ impl Up {
         };
         counter::create_admin(&state.address, &state.admin_email, &state.admin_password).await?;
         state.write(checkout)?;
-        Ok(Self { mesh, state, checkout: checkout.clone(), _lock: lock })
+        Ok(Self { mesh, state, load, checkout: checkout.clone(), _lock: lock })
     }
 
     /// Where everything is.
@@ -122,7 +132,8 @@ pub async fn up(checkout: &Checkout, args: &UpArgs) -> Result<()> {
     let up = Up::start(checkout, args).await?;
     let token = counter::log_in(up.state()).await?;
     let goods = counter::stock(up.state(), &token).await.context("put products on the shelf")?;
-    let demo = counter::create_demo(&up.state().address).await?;
+    let demo = counter::create_buyer(&up.state().address, DEMO_NAME, DEMO_TOKEN_TTL).await?;
+    ghz::write(checkout, &up.load, &goods)?;
     println!("{}", Welcome { up: &up, goods: &goods, demo: &demo });
 
     let watched = watch(&up).await;

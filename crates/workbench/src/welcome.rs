@@ -6,7 +6,7 @@ use firstcome_local::Service;
 use firstcome_proto::inventory_v1::Product;
 
 use crate::{
-    counter::{DEMO_PASSWORD, Demo, Goods},
+    counter::{Account, DEMO_PASSWORD, Goods},
     up::Up,
 };
 
@@ -23,7 +23,7 @@ pub struct Welcome<'a> {
     /// What can be bought.
     pub goods: &'a Goods,
     /// Who can buy it.
-    pub demo: &'a Demo,
+    pub demo: &'a Account,
 }
 
 impl fmt::Display for Welcome<'_> {
@@ -90,6 +90,7 @@ impl Welcome<'_> {
         writeln!(f, "\n\"{}\" opens one minute from now; until then:", goods.opening.name)?;
         writeln!(f, "  {}", place(&goods.opening))?;
         writeln!(f, "\nStorm it from another terminal: cargo xtask rush")?;
+        writeln!(f, "Measure it with ghz: ghz --config bench/ghz/place-order.json {edge}")?;
         writeln!(
             f,
             "Ctrl-C stops everything and keeps the data; cargo xtask down --wipe removes it."

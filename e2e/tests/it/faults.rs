@@ -10,12 +10,13 @@ use sqlx::PgPool;
 
 /// Many batches of [`BATCH`], so that a fault meets a sale that still admits.
 const STOCK: u32 = 240;
-/// Items that order sends at once.
+/// Items that order sends, and writes, at once.
 const BATCH: &str = "8";
 
 /// A shop that admits in many small steps.
 async fn slow_shop() -> Shop {
-    Shop::own(&[(Service::Order, "FIRSTCOME_BATCH_ITEMS_MAX", BATCH)]).await.unwrap()
+    let env = ["FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", "FIRSTCOME_ROW_BATCH_ITEMS_MAX"];
+    Shop::own(&env.map(|name| (Service::Order, name, BATCH))).await.unwrap()
 }
 
 /// A rush that is small enough for a debug build and long enough to be hit.

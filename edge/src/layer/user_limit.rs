@@ -1,7 +1,10 @@
-//! So many calls of one user, from however many addresses.
+//! So many calls of one user, from however many addresses. In development a load generator's user
+//! may be left uncounted.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -17,12 +20,14 @@ use crate::{call::Call, limiter::Limiter, wire::Response};
 pub struct UserLimitLayer {
     /// Every call with an identity.
     pub limiter: Limiter<UserId>,
+    /// Whom nobody counts.
+    pub exempt: Arc<HashSet<UserId>>,
 }
 
 impl<S> Layer<S> for UserLimitLayer {
     type Service = UserLimit<S>;
     fn layer(&self, inner: S) -> UserLimit<S> {
-        UserLimit { inner, limiter: self.limiter.clone() }
+        UserLimit { inner, layer: self.clone() }
     }
 }
 
@@ -30,7 +35,7 @@ impl<S> Layer<S> for UserLimitLayer {
 #[derive(Clone)]
 pub struct UserLimit<S> {
     inner: S,
-    limiter: Limiter<UserId>,
+    layer: UserLimitLayer,
 }
 
 impl<S> Service<Call> for UserLimit<S>
@@ -46,8 +51,10 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        if let Some(verified) = call.caller.known() {
-            if let Err(refusal) = self.limiter.check(&verified.identity.user) {
+        let UserLimitLayer { limiter, exempt } = &self.layer;
+        let user = call.caller.known().map(|verified| verified.identity.user);
+        if let Some(user) = user.filter(|user| !exempt.contains(user)) {
+            if let Err(refusal) = limiter.check(&user) {
                 return refuse(refusal);
             }
         }
@@ -58,19 +65,24 @@ where
 #[cfg(test)]
 mod tests {
     use firstcome_proto::{Reason, access::Role};
+    use uuid::Uuid;
 
     use super::{super::mock, *};
 
     #[tokio::test]
-    async fn a_user_is_counted_and_a_stranger_is_not() {
+    async fn a_user_is_counted_and_neither_a_stranger_nor_an_exempt_user_is() {
         let limiter = Limiter::new("1/h burst 2".parse().unwrap(), "user");
-        let mut service = UserLimitLayer { limiter }.layer(mock::passes());
+        let exempt = Arc::new(HashSet::from([UserId(Uuid::from_u128(9))]));
+        let mut service = UserLimitLayer { limiter, exempt }.layer(mock::passes());
         let limited = Some(Reason::RateLimited);
         let table = [
             (Some(1), None),
             (Some(1), None),
             (Some(1), limited),
             (Some(2), None),
+            (Some(9), None),
+            (Some(9), None),
+            (Some(9), None),
             (None, None),
             (None, None),
             (None, None),

@@ -12,7 +12,11 @@ use std::{
 use bytes::Bytes;
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
 use firstcome_edge::{App, Config, wire};
-use firstcome_mesh::{Shutdown, Tls, config::Serve};
+use firstcome_mesh::{
+    Shutdown, Tls,
+    batcher::{InFlightMax, ItemsMax},
+    config::Serve,
+};
 use firstcome_proto::{
     Reason, Refusal,
     user_v1::{ListTokenKeysResponse, TokenKey},
@@ -307,10 +311,13 @@ pub fn config(endpoint: &str) -> Config {
         address_limit: "off".parse().unwrap(),
         credentials_limit: "off".parse().unwrap(),
         user_limit: "off".parse().unwrap(),
+        exempt_users: Vec::new(),
         call_deadline: Duration::from_secs(10),
         calls_max: 1000,
         watchers_max: 1000,
         watcher_stall: Duration::from_secs(10),
+        batch_items_max: ItemsMax::MAX,
+        batches_in_flight_max: InFlightMax::new(2),
     }
 }
 

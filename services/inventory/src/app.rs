@@ -53,8 +53,13 @@ impl App {
         let gate = Gate::new(&redis);
         gate.install().await.context("the gate's functions cannot be loaded")?;
         let live = Live::new(store.clone(), gate.clone(), shutdown.clone());
-        let reservations =
-            Reservations::new(live.clone(), gate.clone(), store.clone(), shutdown.clone());
+        let reservations = Reservations::new(
+            live.clone(),
+            gate.clone(),
+            store.clone(),
+            shutdown.clone(),
+            service.gathered(),
+        );
         let forget_after = service.forget_after;
         Ok(Self { credentials, shutdown, store, gate, live, reservations, forget_after })
     }

@@ -3,14 +3,29 @@
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use firstcome_mesh::config::{Logs, Serve, Validate};
+use firstcome_mesh::{
+    batcher::{InFlightMax, ItemsMax, Limits},
+    config::{Logs, Serve, Validate},
+};
 use secrecy::SecretString;
+
+use crate::reserve::Gathered;
 
 /// A settled hold's record leaves the gate after this long: the return window (a day after
 /// delivery), the way there, and a generous rest.
 const FORGET_AFTER_DEFAULT: &str = "14d";
 /// Two batchers, five duties and a few reads at once; Postgres serves 100 to all services.
 const DATABASE_CONNECTIONS_DEFAULT: u32 = 16;
+/// A shard runs one call at a time; a second one in flight hides the way there and back.
+const GATE_BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
+/// The stock row admits one transaction at a time, so one call in flight gathers the most.
+const LEDGER_BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
+
+/// Wishes that wait for one product: what its shard answers in a fraction of a second. The ledger's
+/// queue is as long; it is bounded by what the gate lets through.
+const WISHES_OF_PRODUCT_MAX: usize = 20_000;
+/// Wishes that wait for all products.
+const WISHES_MAX: usize = 100_000;
 
 /// Products, live stock and reservations.
 #[derive(Parser, Debug)]
@@ -81,13 +96,47 @@ pub struct Service {
     #[arg(long, env = "FIRSTCOME_FORGET_AFTER", default_value = FORGET_AFTER_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub forget_after: Duration,
+
+    /// Wishes that one call of the gate carries, 1 to 512.
+    #[arg(long, env = "FIRSTCOME_GATE_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
+    pub gate_batch_items_max: ItemsMax,
+
+    /// Calls of the gate under way at once for one product, 1 to 4096.
+    #[arg(long, env = "FIRSTCOME_GATE_BATCHES_IN_FLIGHT_MAX",
+          default_value_t = GATE_BATCHES_IN_FLIGHT_DEFAULT)]
+    pub gate_batches_in_flight_max: InFlightMax,
+
+    /// Admissions that one transaction of the ledger carries, 1 to 512.
+    #[arg(long, env = "FIRSTCOME_LEDGER_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
+    pub ledger_batch_items_max: ItemsMax,
+
+    /// Transactions of the ledger under way at once for one product, 1 to 4096.
+    #[arg(long, env = "FIRSTCOME_LEDGER_BATCHES_IN_FLIGHT_MAX",
+          default_value_t = LEDGER_BATCHES_IN_FLIGHT_DEFAULT)]
+    pub ledger_batches_in_flight_max: InFlightMax,
+}
+
+impl Service {
+    /// How wishes are gathered on their way through gate and ledger.
+    pub fn gathered(&self) -> Gathered {
+        let limits = |items: ItemsMax, in_flight: InFlightMax| Limits {
+            batch_items_max: items.get(),
+            in_flight_max: in_flight.get(),
+            key_queue_items_max: WISHES_OF_PRODUCT_MAX,
+            queue_items_max: WISHES_MAX,
+        };
+        Gathered {
+            wishes: limits(self.gate_batch_items_max, self.gate_batches_in_flight_max),
+            admissions: limits(self.ledger_batch_items_max, self.ledger_batches_in_flight_max),
+        }
+    }
 }
 
 impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         match &self.command {
             Command::Serve(service) => service.serve.faults(),
-            Command::Migrate { .. } => Vec::new(),
+            Command::Migrate { .. } | Command::MeasureGate(_) => Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod codec;
 use std::collections::HashMap;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use firstcome_mesh::batcher::ItemsMax;
 use firstcome_proto::{BuyerId, ProductId, ReservationId, SkuId};
 use firstcome_redis::{RedisPool, keys};
 use fred::{
@@ -27,7 +28,7 @@ use crate::hold::Wish;
 const LIBRARY: &str = include_str!("gate/stock.lua");
 
 /// Items of one call at most: Lua's `unpack` is bounded, and a call must stay a few milliseconds.
-pub const ITEMS_MAX: usize = 512;
+pub const ITEMS_MAX: usize = ItemsMax::MAX.get();
 /// Records of one `load` call, for the same reason.
 const RECORDS_PER_CHUNK: usize = 1000;
 

@@ -19,28 +19,12 @@ use firstcome_proto::{ProductId, Reason, Refusal, ReservationId, SkuId, timestam
 use crate::{
     catalog::Product,
     error,
-    gate::{Gate, ITEMS_MAX, Verdict, Verdicts},
+    gate::{Gate, Verdict, Verdicts},
     hold::{Hold, Wish},
     live::Live,
     store::{Store, ledger::CommitError},
 };
 
-/// Wishes of one product in front of the gate. A shard runs one call at a time; a second one in
-/// flight hides the way there and back.
-const GATE_LIMITS: Limits = Limits {
-    batch_items_max: ITEMS_MAX,
-    in_flight_max: 2,
-    key_queue_items_max: 20_000,
-    queue_items_max: 100_000,
-};
-/// Admissions of one product in front of the ledger: the stock row admits one transaction at a
-/// time, so one call in flight gathers the most. Bounded by what the gate lets through.
-const LEDGER_LIMITS: Limits = Limits {
-    batch_items_max: 512,
-    in_flight_max: 1,
-    key_queue_items_max: 20_000,
-    queue_items_max: 100_000,
-};
 /// An admission is carried to the ledger however long that takes; this bounds nothing else.
 const ADMISSION_DEADLINE: Duration = Duration::from_secs(3600);
 
@@ -58,6 +42,15 @@ pub struct Reserved {
     pub product: Arc<Product>,
 }
 
+/// How wishes are gathered on their way.
+#[derive(Clone, Copy, Debug)]
+pub struct Gathered {
+    /// In front of the gate.
+    pub wishes: Limits,
+    /// In front of the ledger.
+    pub admissions: Limits,
+}
+
 /// The way of a wish through gate and ledger.
 #[derive(Clone)]
 pub struct Reservations {
@@ -66,10 +59,16 @@ pub struct Reservations {
 
 impl Reservations {
     /// Builds both batchers.
-    pub fn new(live: Live, gate: Gate, store: Store, shutdown: Shutdown) -> Self {
+    pub fn new(
+        live: Live,
+        gate: Gate,
+        store: Store,
+        shutdown: Shutdown,
+        gathered: Gathered,
+    ) -> Self {
         let ledger = Ledger { live: live.clone(), gate: gate.clone(), store, shutdown };
-        let ledger = Batcher::carrying_abandoned(LedgerCall { ledger }, LEDGER_LIMITS);
-        Self { gate: Batcher::new(GateCall { live, gate, ledger }, GATE_LIMITS) }
+        let ledger = Batcher::carrying_abandoned(LedgerCall { ledger }, gathered.admissions);
+        Self { gate: Batcher::new(GateCall { live, gate, ledger }, gathered.wishes) }
     }
 
     /// The queue of wishes.

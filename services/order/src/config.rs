@@ -5,7 +5,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::{
-    batcher::Limits,
+    batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve as Mesh, Validate},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,11 +13,9 @@ use sqlx::postgres::PgConnectOptions;
 
 /// Writes are batched, so a few connections carry everything; the rest serve reads and marks.
 const CONNECTIONS_DEFAULT: u32 = 12;
-/// What one batch carries: one `Reserve` takes at most this many, for one script's sake.
-const BATCH_ITEMS_MAX_DEFAULT: u16 = 512;
 /// One batch under way, and one behind it that hides the first one's round trip. More would only
 /// make the batches smaller.
-const BATCHES_IN_FLIGHT_DEFAULT: u16 = 2;
+const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
 /// A step's longest call is 5 s; who is silent for twice that is dead.
 const LEASE_DEFAULT: &str = "10s";
 
@@ -72,14 +70,21 @@ pub struct Serve {
     /// Payment, as `http://host:port`.
     #[arg(long, env = "FIRSTCOME_PAYMENT_ENDPOINT")]
     pub payment_endpoint: String,
-    /// Items of one batched call or statement, at most.
-    #[arg(long, env = "FIRSTCOME_BATCH_ITEMS_MAX", default_value_t = BATCH_ITEMS_MAX_DEFAULT,
-          value_parser = clap::value_parser!(u16).range(1..=i64::from(BATCH_ITEMS_MAX_DEFAULT)))]
-    pub batch_items_max: u16,
-    /// Batches of one kind (and product) under way at once, at most.
-    #[arg(long, env = "FIRSTCOME_BATCHES_IN_FLIGHT_MAX", default_value_t = BATCHES_IN_FLIGHT_DEFAULT,
-          value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub batches_in_flight_max: u16,
+    /// Placements that one call to inventory carries, 1 to 512.
+    #[arg(long, env = "FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
+    pub placement_batch_items_max: ItemsMax,
+    /// Calls with placements under way at once for one product, 1 to 4096.
+    #[arg(long, env = "FIRSTCOME_PLACEMENT_BATCHES_IN_FLIGHT_MAX",
+          default_value_t = BATCHES_IN_FLIGHT_DEFAULT)]
+    pub placement_batches_in_flight_max: InFlightMax,
+    /// Orders that one insert carries, and steps of sagas that one statement or one call to
+    /// inventory carries, 1 to 512.
+    #[arg(long, env = "FIRSTCOME_ROW_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
+    pub row_batch_items_max: ItemsMax,
+    /// Such inserts, statements and (for one product) calls under way at once, 1 to 4096.
+    #[arg(long, env = "FIRSTCOME_ROW_BATCHES_IN_FLIGHT_MAX",
+          default_value_t = BATCHES_IN_FLIGHT_DEFAULT)]
+    pub row_batches_in_flight_max: InFlightMax,
     /// How long an order's step belongs to the process that began it.
     #[arg(long, env = "FIRSTCOME_STEP_LEASE", default_value = LEASE_DEFAULT,
           value_parser = humantime::parse_duration)]
@@ -97,24 +102,29 @@ pub struct Database {
 impl Serve {
     /// How placements queue in front of inventory.
     pub fn placements(&self) -> Limits {
-        self.limits(PLACEMENTS_OF_PRODUCT_MAX, PLACEMENTS_MAX)
+        Limits {
+            batch_items_max: self.placement_batch_items_max.get(),
+            in_flight_max: self.placement_batches_in_flight_max.get(),
+            key_queue_items_max: PLACEMENTS_OF_PRODUCT_MAX,
+            queue_items_max: PLACEMENTS_MAX,
+        }
     }
 
     /// How rows queue in front of the insert.
     pub fn rows(&self) -> Limits {
-        self.limits(ROWS_MAX, ROWS_MAX)
+        self.row_limits(ROWS_MAX)
     }
 
     /// How the steps of sagas queue, in front of a product's holds and of their own rows.
     pub fn steps(&self) -> Limits {
-        self.limits(STEPS_MAX, STEPS_MAX)
+        self.row_limits(STEPS_MAX)
     }
 
-    fn limits(&self, key_queue_items_max: usize, queue_items_max: usize) -> Limits {
+    fn row_limits(&self, queue_items_max: usize) -> Limits {
         Limits {
-            batch_items_max: usize::from(self.batch_items_max),
-            in_flight_max: usize::from(self.batches_in_flight_max),
-            key_queue_items_max,
+            batch_items_max: self.row_batch_items_max.get(),
+            in_flight_max: self.row_batches_in_flight_max.get(),
+            key_queue_items_max: queue_items_max,
             queue_items_max,
         }
     }

@@ -44,10 +44,12 @@ impl Ground {
             programs: programs()?,
             logs: checkout.logs(),
             mail: checkout.mail(),
+            certificates: checkout.certificates(),
             ports: Ports::free()?,
             env: env.to_vec(),
         };
-        let mesh = Mesh::start(stores, options).await?;
+        let mesh = Mesh::prepare(stores, options).await?;
+        mesh.serve().await?;
         let mut meter = Meter::default();
         for (service, pid) in mesh.pids().await {
             meter.watch(part_of(service), pid);

@@ -14,7 +14,12 @@ use firstcome_inventory::{
     reserve::Reservations,
     store::{MIGRATIONS, Store, epoch::Change},
 };
-use firstcome_mesh::{Shutdown, Tls, config::Serve, upstream};
+use firstcome_mesh::{
+    Shutdown, Tls,
+    batcher::{InFlightMax, ItemsMax},
+    config::Serve,
+    upstream,
+};
 use firstcome_proto::{
     ProductId, Reason, Refusal, SkuId,
     inventory_v1::{
@@ -90,6 +95,10 @@ impl Shop {
             database_connections: 8,
             redis_url: stores().await.redis_url().to_owned().into(),
             forget_after: Duration::from_secs(3600),
+            gate_batch_items_max: ItemsMax::MAX,
+            gate_batches_in_flight_max: InFlightMax::new(2),
+            ledger_batch_items_max: ItemsMax::MAX,
+            ledger_batches_in_flight_max: InFlightMax::new(1),
         };
         let shutdown = Shutdown::new();
         let app = App::build(&service, shutdown.clone()).await.unwrap();

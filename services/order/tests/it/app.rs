@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use firstcome_mesh::{Identity, Shutdown, Tls, config::Serve as Mesh, identity, server};
+use firstcome_mesh::{
+    Identity, Shutdown, Tls,
+    batcher::{InFlightMax, ItemsMax},
+    config::Serve as Mesh,
+    identity, server,
+};
 use firstcome_order::{
     app::{App, MIGRATIONS},
     config::{Database, Serve},
@@ -68,8 +73,10 @@ impl Shop {
             database_connections: 8,
             inventory_endpoint: self.peers_endpoint(),
             payment_endpoint: self.peers_endpoint(),
-            batch_items_max: 512,
-            batches_in_flight_max: 2,
+            placement_batch_items_max: ItemsMax::MAX,
+            placement_batches_in_flight_max: InFlightMax::new(2),
+            row_batch_items_max: ItemsMax::MAX,
+            row_batches_in_flight_max: InFlightMax::new(2),
             step_lease,
             mesh,
         };
