@@ -45,7 +45,7 @@ pub struct Config {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Serve until told to stop.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Bring the schema up to date, and exit.
     Migrate(Database),
 }

@@ -28,7 +28,7 @@ pub struct Config {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Serve until told to stop.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Bring the schemas of payment and of the sandbox provider up to date, and exit.
     Migrate(Databases),
 }
