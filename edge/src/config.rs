@@ -185,3 +185,45 @@ impl Config {
         faults
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use firstcome_mesh::config::{Faults, read};
+
+    use super::*;
+
+    fn faults(more: &[&str]) -> Vec<String> {
+        let line = "firstcome-edge serve --listen 127.0.0.1:0 --user-endpoint http://127.0.0.1:1 \
+                    --inventory-endpoint http://127.0.0.1:2 --order-endpoint http://127.0.0.1:3 \
+                    --payment-endpoint http://127.0.0.1:4";
+        let arguments = line.split_whitespace().chain(more.iter().copied());
+        match read::<CommandLine>(arguments.map(Into::into)) {
+            Ok(_) => Vec::new(),
+            Err(Faults::All(faults)) => faults,
+            Err(Faults::Display(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn only_in_development_may_a_user_be_exempt() {
+        let exempt = "--exempt-users=0d8e1f62-5c37-4a90-b3d1-7e442f90a6b8";
+        assert_eq!(faults(&[]), Vec::<String>::new());
+        assert_eq!(faults(&["--development", exempt]), Vec::<String>::new());
+        let faults = faults(&[exempt]);
+        assert!(faults.len() == 1 && faults[0].contains("FIRSTCOME_DEVELOPMENT"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_sent_is_a_fault() {
+        for (flag, text) in [
+            ("--batch-items-max", "0"),
+            ("--batch-items-max", "513"),
+            ("--batches-in-flight-max", "0"),
+            ("--batches-in-flight-max", "4097"),
+        ] {
+            let faults = faults(&[flag, text]);
+            assert!(faults.len() == 1 && faults[0].contains(flag), "{flag} {text}: {faults:?}");
+        }
+        assert!(faults(&["--batch-items-max=1", "--batches-in-flight-max=4096"]).is_empty());
+    }
+}
