@@ -9,12 +9,13 @@ use firstcome_mesh::{
 };
 use firstcome_proto::{
     Reason, Refusal, UserId,
+    error_v1::SharedRefusal,
     order_v1::{
-        Order, PlaceOrderRequest, PlaceOrderResponse, PlaceOrdersAnswer, PlaceOrdersItem,
-        PlaceOrdersRequest, order_intake_service_client::OrderIntakeServiceClient,
-        place_orders_answer,
+        Order, PlaceOrderRequest, PlaceOrderResponse, PlaceOrdersItem, PlaceOrdersRequest,
+        PlacedOrder, order_intake_service_client::OrderIntakeServiceClient,
     },
 };
+use http::HeaderMap;
 use prost::Message as _;
 use rand::RngExt as _;
 use tonic::{Code, Status, transport::Channel};
@@ -76,7 +77,7 @@ impl Place {
             batcher.submit(product.unwrap_or_default(), placement, deadline).await;
         match outcome.map_err(Refusal::from)? {
             Ok(order) => Ok(wire::answer(&PlaceOrderResponse { order: Some(order) })),
-            Err(status) => Ok(wire::refused(&status)),
+            Err(refused) => Ok(wire::refused_with(&refused)),
         }
     }
 
@@ -92,9 +93,9 @@ struct Placement {
     deadline: Deadline,
 }
 
-/// In a sold-out rush thousands get the same refusal: it is encoded once for each answer that
-/// carries it, not once for each buyer.
-type Answer = Result<Order, Arc<Status>>;
+/// In a sold-out rush thousands get the same refusal: its headers are made once for all buyers of
+/// a call, not once for each.
+type Answer = Result<Order, Arc<HeaderMap>>;
 
 /// The call behind the queue.
 #[derive(Clone)]
@@ -133,8 +134,8 @@ impl BatchCall for Intake {
             tokio::time::sleep(pause).await;
             pause_max = (pause_max * 2).min(PAUSE_LONGEST);
         };
-        let status = Arc::new(status);
-        answers.answer_rest(|_| Err(Arc::clone(&status)));
+        let refused = Arc::new(wire::trailers(&status));
+        answers.answer_rest(|_| Err(Arc::clone(&refused)));
     }
 }
 
@@ -160,36 +161,30 @@ impl Intake {
 
         let mut open: Vec<Option<usize>> = waiting.into_iter().map(Some).collect();
         while let Some(response) = stream.message().await? {
-            let mut last: Option<(Refusal, Arc<Status>)> = None;
-            for PlaceOrdersAnswer { index, outcome } in response.answers {
-                let place = open.get_mut(index as usize).and_then(Option::take);
-                let (Some(place), Some(outcome)) = (place, outcome) else {
-                    tracing::error!(index, "an answer of PlaceOrders answers nothing");
-                    continue;
-                };
-                answers.answer(place, read(outcome, &mut last));
+            for SharedRefusal { refusal, indexes } in response.refused {
+                let refusal = refusal.unwrap_or_else(Refusal::internal);
+                debug_assert_ne!(refusal.reason(), Reason::Unspecified, "a refusal has a reason");
+                let refused = Arc::new(wire::trailers(&refusal.into()));
+                for index in indexes {
+                    if let Some(place) = take(&mut open, index) {
+                        answers.answer(place, Err(Arc::clone(&refused)));
+                    }
+                }
+            }
+            for PlacedOrder { index, order } in response.placed {
+                let (Some(place), Some(order)) = (take(&mut open, index), order) else { continue };
+                answers.answer(place, Ok(order));
             }
         }
         Ok(())
     }
 }
 
-fn read(
-    outcome: place_orders_answer::Outcome,
-    last: &mut Option<(Refusal, Arc<Status>)>,
-) -> Answer {
-    match outcome {
-        place_orders_answer::Outcome::Order(order) => Ok(order),
-        place_orders_answer::Outcome::Refusal(refusal) => {
-            if let Some((same, status)) = last {
-                if *same == refusal {
-                    return Err(Arc::clone(status));
-                }
-            }
-            debug_assert_ne!(refusal.reason(), Reason::Unspecified, "a refusal has a reason");
-            let status = Arc::new(Status::from(refusal.clone()));
-            *last = Some((refusal, Arc::clone(&status)));
-            Err(status)
-        }
+/// The item that an answer is about; an answer that is about none is logged.
+fn take(open: &mut [Option<usize>], index: u32) -> Option<usize> {
+    let place = open.get_mut(index as usize).and_then(Option::take);
+    if place.is_none() {
+        tracing::error!(index, "an answer of PlaceOrders answers nothing");
     }
+    place
 }

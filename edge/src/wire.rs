@@ -133,9 +133,17 @@ pub fn refused(status: &Status) -> Response {
     response
 }
 
+/// The same, of headers that [`trailers`] made for many.
+pub fn refused_with(status: &HeaderMap) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = status.clone();
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
+}
+
 /// The trailers of a stream that ends with this status.
 pub fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(3);
+    let mut trailers = HeaderMap::with_capacity(4);
     write_status(status, &mut trailers);
     trailers
 }

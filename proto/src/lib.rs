@@ -11,7 +11,7 @@ pub mod timestamp;
 
 pub use id::{BuyerId, OrderId, PaymentId, ProductId, ReservationId, SessionId, SkuId, UserId};
 pub use money::Money;
-pub use refusal::{Reason, Refusal};
+pub use refusal::{Reason, Refusal, SharedRefusals};
 
 /// Every file of the contract with its imports and options, as a `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

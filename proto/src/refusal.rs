@@ -1,12 +1,12 @@
 //! Refusals: every error that leaves a service has one of the documented reasons, and the reason
 //! alone decides its gRPC code.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-pub use crate::error_v1::{Reason, Refusal};
+pub use crate::error_v1::{Reason, Refusal, SharedRefusal};
 use crate::{error_v1::FieldViolation, timestamp};
 
 /// A peer that cannot be reached needs about this long to come back or to be replaced.
@@ -137,6 +137,35 @@ impl Refusal {
             }
         }
         refusal
+    }
+}
+
+/// Refusals seen lately are looked through for an equal one; in a rush there are two or three.
+const LOOKED_THROUGH_MAX: usize = 4;
+
+/// The refusals of one batched answer: those that say the same travel once.
+#[derive(Debug, Default)]
+pub struct SharedRefusals(Vec<(Arc<Refusal>, Vec<u32>)>);
+
+impl SharedRefusals {
+    /// Refuses the item at this place.
+    pub fn add(&mut self, index: u32, refusal: Arc<Refusal>) {
+        let same = |(known, _): &&mut (Arc<Refusal>, Vec<u32>)| {
+            Arc::ptr_eq(known, &refusal) || *known == refusal
+        };
+        match self.0.iter_mut().rev().take(LOOKED_THROUGH_MAX).find(same) {
+            Some((_, indexes)) => indexes.push(index),
+            None => self.0.push((refusal, vec![index])),
+        }
+    }
+
+    /// The contract's form.
+    pub fn into_wire(self) -> Vec<SharedRefusal> {
+        let to_wire = |(refusal, indexes)| SharedRefusal {
+            refusal: Some(Arc::unwrap_or_clone(refusal)),
+            indexes,
+        };
+        self.0.into_iter().map(to_wire).collect()
     }
 }
 

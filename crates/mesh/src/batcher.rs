@@ -250,34 +250,51 @@ impl<C: BatchCall> Batcher<C> {
     /// Enqueues one item; its answer, or its rejection, goes to `reply`. Items that one caller
     /// enqueues for one key are sent in that order. Must be called inside a Tokio runtime.
     pub fn enqueue(&self, key: C::Key, item: C::Item, deadline: Deadline, reply: Reply<C::Answer>) {
-        let entry = Entry { item, deadline, reply };
-        let runner = {
+        self.enqueue_all(key, deadline, [(item, reply)]);
+    }
+
+    /// Enqueues items that came together, so that they leave together as far as they can: one by
+    /// one, the first would set out alone while the others are still being enqueued.
+    pub fn enqueue_all(
+        &self,
+        key: C::Key,
+        deadline: Deadline,
+        items: impl IntoIterator<Item = (C::Item, Reply<C::Answer>)>,
+    ) {
+        let mut turned_away = Vec::new();
+        let (why, starts) = {
             let mut guard = self.inner.lanes.lock();
             let lanes = &mut *guard;
-            if lanes.closed {
-                drop(guard);
-                return entry.reply.send(Err(self.inner.turned_away(Rejected::Closed)));
-            }
-            let all_full = lanes.waiting >= self.inner.limits.queue_items_max;
+            let limits = &self.inner.limits;
             let lane = lanes
                 .by_key
                 .entry(key.clone())
                 .or_insert_with(|| Lane { queue: VecDeque::new(), in_flight: 0 });
-            if all_full || lane.queue.len() >= self.inner.limits.key_queue_items_max {
-                if lane.in_flight == 0 && lane.queue.is_empty() {
-                    lanes.by_key.remove(&key);
+            for (item, reply) in items {
+                if lanes.closed
+                    || lanes.waiting >= limits.queue_items_max
+                    || lane.queue.len() >= limits.key_queue_items_max
+                {
+                    turned_away.push(reply);
+                    continue;
                 }
-                drop(guard);
-                return entry.reply.send(Err(self.inner.turned_away(Rejected::QueueFull)));
+                lane.queue.push_back(Entry { item, deadline, reply });
+                lanes.waiting += 1;
             }
-            lane.queue.push_back(entry);
-            lanes.waiting += 1;
-            let starts = lane.in_flight < self.inner.limits.in_flight_max;
-            lane.in_flight += usize::from(starts);
-            starts
+            // What fits into one call needs one more under way, however many there may be.
+            let needed = lane.queue.len().div_ceil(limits.batch_items_max);
+            let starts = needed.min(limits.in_flight_max - lane.in_flight);
+            lane.in_flight += starts;
+            if lane.in_flight == 0 {
+                lanes.by_key.remove(&key);
+            }
+            (if lanes.closed { Rejected::Closed } else { Rejected::QueueFull }, starts)
         };
-        if runner {
-            tokio::spawn(run(Arc::clone(&self.inner), key));
+        for _ in 0..starts {
+            tokio::spawn(run(Arc::clone(&self.inner), key.clone()));
+        }
+        for reply in turned_away {
+            reply.send(Err(self.inner.turned_away(why)));
         }
     }
 

@@ -21,6 +21,10 @@ pub mod batcher;
 pub mod failpoint;
 pub mod page;
 
+/// Every binary's: batches are made of many small pieces, which one thread makes and another drops.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use batcher::{Answers, BatchCall, Batcher, Rejected, Reply};
 pub use deadline::Deadline;
 pub use identity::Identity;

@@ -19,6 +19,7 @@ use crate::{
     live::Live,
     reserve::Reservations,
     rpc::{catalog::Catalog, reservation::Reservation},
+    shelf::Shelf,
     stock::Stock,
     store::Store,
 };
@@ -79,7 +80,11 @@ impl App {
     /// Serves until the end begins, then drains.
     pub async fn serve(self, listener: TcpListener, drain_timeout: Duration) -> io::Result<()> {
         let stock = Stock::new(self.live.clone(), self.gate.clone(), self.shutdown.clone());
-        let catalog = Catalog { store: self.store.clone(), live: self.live.clone() };
+        let catalog = Catalog {
+            store: self.store.clone(),
+            live: self.live.clone(),
+            shelf: Shelf::new(self.store.clone()),
+        };
         let reservation =
             Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
         self.keeper().start(&self.shutdown);

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod keeper;
 pub mod live;
 pub mod reserve;
+pub mod shelf;
 pub mod stock;
 pub mod store;
 

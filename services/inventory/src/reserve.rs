@@ -28,8 +28,8 @@ use crate::{
 /// An admission is carried to the ledger however long that takes; this bounds nothing else.
 const ADMISSION_DEADLINE: Duration = Duration::from_secs(3600);
 
-/// What becomes of a wish.
-pub type Answer = Result<Reserved, Refusal>;
+/// What becomes of a wish. Losers of one call share their refusal.
+pub type Answer = Result<Reserved, Arc<Refusal>>;
 
 /// A wish with a row in the ledger.
 #[derive(Clone, Debug)]
@@ -105,13 +105,13 @@ impl BatchCall for GateCall {
     async fn call(&self, product: ProductId, wishes: Vec<Wish>, mut answers: Answers<Answer>) {
         let open = match self.live.open(product).await {
             Ok(open) => open,
-            Err(refusal) => return answers.answer_rest(|_| Err(refusal.clone())),
+            Err(refusal) => return answer_all(answers, refusal),
         };
         let verdicts = match self.gate.reserve(product, open.epoch, &wishes).await {
             Ok(verdicts) => verdicts,
             Err(fault) => {
                 let refusal = self.live.report(product, open.epoch, &fault).await;
-                return answers.answer_rest(|_| Err(refusal.clone()));
+                return answer_all(answers, refusal);
             }
         };
         failpoint::hit("inventory.between_gate_and_ledger");
@@ -123,6 +123,7 @@ impl BatchCall for GateCall {
                 unfinished: AtomicUsize::new(verdicts.verdicts.iter().filter(is_new).count()),
             })
         });
+        let mut admitted = Vec::new();
         for (place, (wish, verdict)) in wishes.iter().zip(&verdicts.verdicts).enumerate() {
             let (seq, entry) = match verdict {
                 Verdict::Admitted(seq) => (*seq, entry.clone()),
@@ -132,8 +133,10 @@ impl BatchCall for GateCall {
             let reply = answers.hand_over(place).expect("admissions were not answered yet");
             let newly_admitted = matches!(verdict, Verdict::Admitted(_));
             let admission = Admission { wish: wish.clone(), seq, newly_admitted, entry };
-            let item = (Arc::clone(&open), admission);
-            self.ledger.enqueue(product, item, Deadline::after(ADMISSION_DEADLINE), reply);
+            admitted.push(((Arc::clone(&open), admission), reply));
+        }
+        if !admitted.is_empty() {
+            self.ledger.enqueue_all(product, Deadline::after(ADMISSION_DEADLINE), admitted);
         }
         self.refuse(&open, &wishes, &verdicts, &mut answers).await;
     }
@@ -153,26 +156,26 @@ impl GateCall {
             true => self.holds_open(product, verdicts).await,
             false => HashMap::new(),
         };
+        // Made once for all who hear the same.
+        let mut made: Vec<(Verdict, i32, Arc<Refusal>)> = Vec::new();
         for (place, verdict) in verdicts.verdicts.iter().enumerate() {
-            let refusal = match verdict {
-                Verdict::Admitted(_) | Verdict::Replayed(_) => continue,
-                Verdict::KeyReused => {
-                    Refusal::because(Reason::KeyReused, "the key was used with other contents")
-                }
-                Verdict::NotOpen => not_open(product),
-                Verdict::Closed => Refusal::because(Reason::Closed, "the drop is over"),
-                Verdict::LimitPerBuyer => {
-                    Refusal::because(Reason::LimitPerBuyer, "the buyer has as many as allowed")
-                }
+            if matches!(verdict, Verdict::Admitted(_) | Verdict::Replayed(_)) {
+                continue;
+            }
+            let open = match verdict {
                 Verdict::SoldOut => {
                     let lines = wishes[place].lines.iter();
-                    let open: i32 = lines.filter_map(|line| holds_open.get(&line.sku)).sum();
-                    Refusal::because(Reason::SoldOut, "no unit is available")
-                        .with("holds_open", open)
+                    lines.filter_map(|line| holds_open.get(&line.sku)).sum()
                 }
-                Verdict::UnknownSku => Refusal::not_found("SKU of this product"),
-                Verdict::Malformed => {
-                    Refusal::invalid("lines", "want 1 to 10, each SKU once, of 1 to 1000 units")
+                _ => 0,
+            };
+            let known = made.iter().find(|(other, count, _)| other == verdict && *count == open);
+            let refusal = match known {
+                Some((_, _, refusal)) => Arc::clone(refusal),
+                None => {
+                    let refusal = Arc::new(refusal(product, *verdict, open));
+                    made.push((*verdict, open, Arc::clone(&refusal)));
+                    refusal
                 }
             };
             answers.answer(place, Err(refusal));
@@ -188,6 +191,35 @@ impl GateCall {
         };
         verdicts.available.iter().filter_map(open).collect()
     }
+}
+
+/// What a verdict that is no admission means for the buyer; `holds_open` are units that may come
+/// back.
+fn refusal(product: &Product, verdict: Verdict, holds_open: i32) -> Refusal {
+    match verdict {
+        Verdict::KeyReused => {
+            Refusal::because(Reason::KeyReused, "the key was used with other contents")
+        }
+        Verdict::NotOpen => not_open(product),
+        Verdict::Closed => Refusal::because(Reason::Closed, "the drop is over"),
+        Verdict::LimitPerBuyer => {
+            Refusal::because(Reason::LimitPerBuyer, "the buyer has as many as allowed")
+        }
+        Verdict::SoldOut => {
+            Refusal::because(Reason::SoldOut, "no unit is available").with("holds_open", holds_open)
+        }
+        Verdict::UnknownSku => Refusal::not_found("SKU of this product"),
+        Verdict::Malformed => {
+            Refusal::invalid("lines", "want 1 to 10, each SKU once, of 1 to 1000 units")
+        }
+        Verdict::Admitted(_) | Verdict::Replayed(_) => unreachable!("an admission is no refusal"),
+    }
+}
+
+/// Tells everybody who still waits the same.
+fn answer_all(mut answers: Answers<Answer>, refusal: Refusal) {
+    let refusal = Arc::new(refusal);
+    answers.answer_rest(|_| Err(Arc::clone(&refusal)));
 }
 
 fn not_open(product: &Product) -> Refusal {
@@ -275,14 +307,17 @@ impl Ledger {
     async fn commit(&self, product: &Arc<Product>, admissions: Vec<Admission>) -> Vec<Answer> {
         let Written { rows, strays } = match self.write(product, &admissions).await {
             Ok(written) => written,
-            Err(refusal) => return admissions.iter().map(|_| Err(refusal.clone())).collect(),
+            Err(refusal) => {
+                let refusal = Arc::new(refusal);
+                return admissions.iter().map(|_| Err(Arc::clone(&refusal))).collect();
+            }
         };
         let mut finished = Vec::new();
         let mut outcomes = Vec::with_capacity(admissions.len());
         for admission in admissions {
             if strays.contains(&admission.wish.reservation) {
                 // Its entry is never finished here, and so is looked at again.
-                outcomes.push(Err(error::fenced()));
+                outcomes.push(Err(error::fenced().into()));
                 continue;
             }
             outcomes.push(answer(product, &admission, &rows));
@@ -395,10 +430,10 @@ fn answer(
 ) -> Answer {
     let Some(hold) = rows.get(&admission.wish.reservation) else {
         // Rows are never deleted; a row that neither was inserted nor is there is a fault.
-        return Err(Refusal::internal());
+        return Err(Refusal::internal().into());
     };
     if hold.wish != admission.wish {
-        return Err(Refusal::because(Reason::KeyReused, "the key was used with other contents"));
+        return Err(refusal(product, Verdict::KeyReused, 0).into());
     }
     Ok(Reserved {
         newly_admitted: admission.newly_admitted && hold.seq == admission.seq,

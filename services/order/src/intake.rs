@@ -8,6 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,8 @@ use firstcome_mesh::{
 };
 use firstcome_proto::{
     OrderId, ProductId, Refusal,
-    inventory_v1::{self as inventory, ReleaseCause, reserve_answer},
+    error_v1::SharedRefusal,
+    inventory_v1::{self as inventory, ReleaseCause, ReservedHold},
 };
 use tokio::time::timeout_at;
 use tonic::Status;
@@ -36,8 +38,8 @@ const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// and the wait for a connection have their own limits.
 const INSERT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a placement comes to.
-pub type Placed = Result<Order, Refusal>;
+/// What a placement comes to. Losers of one call share their refusal.
+pub type Placed = Result<Order, Arc<Refusal>>;
 
 /// Takes placements. Clones share one queue.
 #[derive(Clone)]
@@ -65,12 +67,23 @@ impl Intake {
 
     /// Places one order and waits for what comes of it.
     pub async fn place(&self, placement: Placement, deadline: Deadline) -> Placed {
-        self.placements.submit(placement.product, placement, deadline).await?
+        let outcome = self.placements.submit(placement.product, placement, deadline).await;
+        outcome.map_err(|rejected| Arc::new(rejected.into()))?
     }
 
-    /// Places one of many orders; what comes of it goes to `reply`.
-    pub fn enqueue(&self, placement: Placement, deadline: Deadline, reply: Reply<Placed>) {
-        self.placements.enqueue(placement.product, placement, deadline, reply);
+    /// Places many orders, in this order; what comes of each goes where it says.
+    pub fn enqueue_all(&self, deadline: Deadline, mut placements: Vec<(Placement, Reply<Placed>)>) {
+        // The edge gathers by product, so there is one run, or few.
+        while let Some((first, _)) = placements.first() {
+            let product = first.product;
+            let same = placements.iter().take_while(|(other, _)| other.product == product);
+            let rest = placements.split_off(same.count());
+            self.placements.enqueue_all(
+                product,
+                deadline,
+                std::mem::replace(&mut placements, rest),
+            );
+        }
     }
 
     /// Waits until what is inside is answered.
@@ -104,7 +117,10 @@ impl BatchCall for Reserving {
         match timeout_at(deadline.instant(), reserving).await {
             // What inventory left out, against its contract, is answered as unknown.
             Ok(Ok(())) => {}
-            Ok(Err(status)) => answers.answer_rest(|_| Err(Refusal::from_status(&status))),
+            Ok(Err(status)) => {
+                let refusal = Arc::new(Refusal::from_status(&status));
+                answers.answer_rest(|_| Err(Arc::clone(&refusal)));
+            }
             // And so is what it has not answered by now.
             Err(_) => tracing::warn!(%product, "inventory has not answered a batch in time"),
         }
@@ -123,53 +139,58 @@ impl Reserving {
         let placements = open.iter().flatten();
         let mut responses = self.inventory.reserve(product, placements, deadline).await?;
         while let Some(response) = responses.message().await? {
-            for answer in response.answers {
-                self.take(open, answers, answer);
+            for SharedRefusal { refusal, indexes } in response.refused {
+                let refusal = Arc::new(refusal.unwrap_or_else(Refusal::internal));
+                for place in indexes {
+                    if take(open, place).is_some() {
+                        answers.answer(place as usize, Err(Arc::clone(&refusal)));
+                    }
+                }
+            }
+            let mut admitted = Vec::with_capacity(response.reserved.len());
+            for ReservedHold { index, hold } in response.reserved {
+                let Some(placement) = take(open, index) else { continue };
+                match self.admit(&placement, hold) {
+                    Ok(admission) => {
+                        let caller = answers.hand_over(index as usize);
+                        admitted.extend(caller.map(|caller| (admission, caller)));
+                    }
+                    Err(refusal) => answers.answer(index as usize, Err(refusal.into())),
+                }
+            }
+            if !admitted.is_empty() {
+                self.inserts.enqueue_all((), Deadline::after(INSERT_TIMEOUT), admitted);
             }
         }
         Ok(())
     }
 
-    /// Answers a refusal; sends an admission on to its row, and its caller with it.
-    fn take(
+    /// Reads what inventory has for a placement; what cannot become an order is undone.
+    fn admit(
         &self,
-        open: &mut [Option<Placement>],
-        answers: &mut Answers<Placed>,
-        answer: inventory::ReserveAnswer,
-    ) {
-        let place = answer.index as usize;
-        let Some(placement) = open.get_mut(place).and_then(Option::take) else {
-            tracing::error!(place, "inventory answered an item twice, or one that was not sent");
-            return;
-        };
-        let hold = match answer.outcome {
-            Some(reserve_answer::Outcome::Refusal(refusal)) => {
-                return answers.answer(place, Err(refusal));
-            }
-            Some(reserve_answer::Outcome::Hold(hold)) => Hold::try_from(hold),
-            None => Err(Refusal::internal()),
-        };
-        let hold = match hold {
-            Ok(hold) => hold,
-            Err(fault) => {
-                tracing::error!(?fault, "inventory's answer cannot be read");
-                return answers.answer(place, Err(Refusal::internal()));
-            }
-        };
-        match Admission::of(&placement, &hold) {
-            Ok(admission) => {
-                if let Some(caller) = answers.hand_over(place) {
-                    self.inserts.enqueue((), admission, Deadline::after(INSERT_TIMEOUT), caller);
-                }
-            }
-            Err(refusal) => {
-                if hold.newly_admitted {
-                    self.undo.begin(placement.product, placement.order);
-                }
-                answers.answer(place, Err(refusal));
-            }
+        placement: &Placement,
+        hold: Option<inventory::Hold>,
+    ) -> Result<Admission, Refusal> {
+        let hold = hold.ok_or_else(Refusal::internal).and_then(Hold::try_from);
+        let hold = hold.map_err(|fault| {
+            tracing::error!(?fault, "inventory's answer cannot be read");
+            Refusal::internal()
+        })?;
+        let admission = Admission::of(placement, &hold);
+        if admission.is_err() && hold.newly_admitted {
+            self.undo.begin(placement.product, placement.order);
         }
+        admission
     }
+}
+
+/// The placement that an answer is about; an answer that is about none is logged.
+fn take(open: &mut [Option<Placement>], index: u32) -> Option<Placement> {
+    let placement = open.get_mut(index as usize).and_then(Option::take);
+    if placement.is_none() {
+        tracing::error!(index, "inventory answered an item twice, or one that was not sent");
+    }
+    placement
 }
 
 /// Gives back what was just taken for an order that will not be.
@@ -265,7 +286,7 @@ impl BatchCall for Inserting {
                 Err(error @ store::Error::Data(_)) => {
                     for (place, order) in new {
                         tracing::error!(order = %order.id, %error, "postgres refuses an order");
-                        answers.answer(place, Err(Refusal::internal()));
+                        answers.answer(place, Err(Refusal::internal().into()));
                     }
                 }
                 Err(error) => return unavailable(error, answers),
@@ -291,7 +312,7 @@ impl Inserting {
         };
         for place in waiting {
             let placed = self.judge(&items[place], rows.get(&items[place].order));
-            answers.answer(place, placed.map_err(Refusal::from));
+            answers.answer(place, placed.map_err(|error| Arc::new(error.into())));
         }
     }
 
@@ -320,11 +341,14 @@ impl Inserting {
 
 /// What a placement is answered from the row that it wrote.
 fn fresh(order: Order) -> Placed {
-    if order.state == State::Expired { Err(Error::OrderExpired.into()) } else { Ok(order) }
+    match order.state {
+        State::Expired => Err(Arc::new(Error::OrderExpired.into())),
+        _ => Ok(order),
+    }
 }
 
 /// An infrastructure error fails the whole batch: whoever comes again finds its hold.
 fn unavailable(error: store::Error, mut answers: Answers<Placed>) {
-    let refusal = Refusal::from(Error::Store(error));
-    answers.answer_rest(|_| Err(refusal.clone()));
+    let refusal = Arc::new(Refusal::from(Error::Store(error)));
+    answers.answer_rest(|_| Err(Arc::clone(&refusal)));
 }

@@ -109,24 +109,25 @@ impl Placement {
         let mut product = None;
         let mut lines: Vec<Wanted> = Vec::with_capacity(request.lines.len());
         for (place, line) in request.lines.iter().enumerate() {
+            // The names are made only for a fault: this is the path of every loser.
             let field = |name| format!("lines[{place}].{name}");
-            match ProductId::from_field(&field("product_id"), &line.product_id) {
+            match ProductId::from_field("product_id", &line.product_id) {
                 // Orders of several products come with carts.
                 Ok(id) if product.is_some_and(|first| first != id) => {
                     faults.add(field("product_id"), "want one product in all lines");
                 }
                 Ok(id) => product = Some(id),
-                Err(refusal) => faults.join(refusal),
+                Err(refusal) => faults.join(refusal.within(&format!("lines[{place}]"))),
             }
             if !(1..=QUANTITY_MAX).contains(&line.quantity) {
                 faults.add(field("quantity"), "want 1 to 1000");
             }
-            match SkuId::from_field(&field("sku_id"), &line.sku_id) {
+            match SkuId::from_field("sku_id", &line.sku_id) {
                 Ok(sku) if lines.iter().any(|other| other.sku == sku) => {
                     faults.add(field("sku_id"), "want each SKU once");
                 }
                 Ok(sku) => lines.push(Wanted { sku, quantity: line.quantity }),
-                Err(refusal) => faults.join(refusal),
+                Err(refusal) => faults.join(refusal.within(&format!("lines[{place}]"))),
             }
         }
         match product {

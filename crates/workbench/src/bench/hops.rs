@@ -43,9 +43,7 @@ impl Unbatched {
     /// The variables for items of one call, and for calls at once.
     fn variables(self) -> [&'static str; 2] {
         match self {
-            Self::EdgeToOrder => {
-                ["FIRSTCOME_BATCH_ITEMS_MAX", "FIRSTCOME_BATCHES_IN_FLIGHT_MAX"]
-            }
+            Self::EdgeToOrder => ["FIRSTCOME_BATCH_ITEMS_MAX", "FIRSTCOME_BATCHES_IN_FLIGHT_MAX"],
             Self::OrderToInventory => {
                 ["FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", "FIRSTCOME_PLACEMENT_BATCHES_IN_FLIGHT_MAX"]
             }

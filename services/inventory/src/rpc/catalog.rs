@@ -15,6 +15,7 @@ use crate::{
     catalog::{self, NewProduct},
     error,
     live::Live,
+    shelf::Shelf,
     store::{Store, epoch::Change},
 };
 
@@ -24,6 +25,8 @@ pub struct Catalog {
     pub store: Store,
     /// Where changes that concern the gate go through.
     pub live: Live,
+    /// What visitors look at.
+    pub shelf: Shelf,
 }
 
 #[tonic::async_trait]
@@ -58,9 +61,9 @@ impl CatalogService for Catalog {
         request: Request<GetProductRequest>,
     ) -> Result<Response<GetProductResponse>, Status> {
         let id = ProductId::from_field("product_id", &request.get_ref().product_id)?;
-        let product = self.store.product(id).await.map_err(|fault| error::database(&fault))?;
+        let product = self.shelf.product(id).await.map_err(|fault| error::database(&fault))?;
         let product = product.ok_or_else(|| Refusal::not_found("product"))?;
-        Ok(Response::new(GetProductResponse { product: Some(Product::from(&product)) }))
+        Ok(Response::new(GetProductResponse { product: Some(Product::from(&*product)) }))
     }
 
     async fn schedule_drop(
@@ -71,7 +74,7 @@ impl CatalogService for Catalog {
         let id = ProductId::from_field("product_id", &request.product_id)?;
         let drop = request.drop.ok_or_else(|| Refusal::invalid("drop", "want a drop"))?;
         let drop = catalog::Drop::try_from(drop)?;
-        let product = self.live.change(id, Change::Drop(drop)).await?;
+        let product = self.change(id, Change::Drop(drop)).await?;
         Ok(Response::new(ScheduleDropResponse { product: Some(Product::from(&product)) }))
     }
 
@@ -84,7 +87,16 @@ impl CatalogService for Catalog {
         let sku = SkuId::from_field("sku_id", &request.sku_id)?;
         catalog::check_total("total", request.total)?;
         let change = Change::Total { sku, total: request.total };
-        let product = self.live.change(id, change).await?;
+        let product = self.change(id, change).await?;
         Ok(Response::new(AdjustStockResponse { product: Some(Product::from(&product)) }))
+    }
+}
+
+impl Catalog {
+    async fn change(&self, id: ProductId, change: Change) -> Result<catalog::Product, Refusal> {
+        let changed = self.live.change(id, change).await;
+        // Also after a fault: the answer to its commit may be what was lost.
+        self.shelf.forget(id);
+        changed
     }
 }

@@ -5,12 +5,12 @@ use std::{collections::HashMap, pin::Pin, time::Duration};
 use bytes::Bytes;
 use firstcome_mesh::{Deadline, Reply, batcher::Outcome};
 use firstcome_proto::{
-    BuyerId, ProductId, Reason, Refusal, ReservationId, SkuId,
+    BuyerId, ProductId, Reason, Refusal, ReservationId, SharedRefusals, SkuId,
     inventory_v1::{
         HoldAnswer, PinRequest, PinResponse, ReleaseCause, ReleaseRequest, ReleaseResponse,
-        ReserveAnswer, ReserveItem, ReserveRequest, ReserveResponse, RestockRequest,
+        ReserveItem, ReserveRequest, ReserveResponse, ReservedHold, RestockRequest,
         RestockResponse, SettleRequest, SettleResponse, hold_answer,
-        reservation_service_server::ReservationService, reserve_answer,
+        reservation_service_server::ReservationService,
     },
 };
 use futures::Stream;
@@ -56,17 +56,18 @@ impl ReservationService for Reservation {
 
         let count = request.items.len();
         let (caller, answers) = mpsc::unbounded_channel::<(u32, Outcome<Answer>)>();
+        let mut wishes = Vec::with_capacity(count);
         for (place, item) in (0..).zip(request.items) {
             match wish(item) {
-                Ok(wish) => {
-                    let reply = Reply::Part(place, caller.clone());
-                    self.reservations.queue().enqueue(product, wish, deadline, reply);
-                }
+                Ok(wish) => wishes.push((wish, Reply::Part(place, caller.clone()))),
                 Err(refusal) => {
                     let refusal = refusal.within(&format!("items[{place}]"));
-                    drop(caller.send((place, Ok(Err(refusal)))));
+                    drop(caller.send((place, Ok(Err(refusal.into())))));
                 }
             }
+        }
+        if !wishes.is_empty() {
+            self.reservations.queue().enqueue_all(product, deadline, wishes);
         }
         // The channel ends with the last reply, so the stream does too.
         drop(caller);
@@ -75,9 +76,7 @@ impl ReservationService for Reservation {
             if answers.recv_many(&mut ready, count).await == 0 {
                 return None;
             }
-            let answers_now =
-                ready.into_iter().map(|(place, outcome)| reserve_answer(place, outcome));
-            Some((Ok(ReserveResponse { answers: answers_now.collect() }), answers))
+            Some((Ok(respond(ready)), answers))
         });
         Ok(Response::new(Box::pin(stream)))
     }
@@ -187,7 +186,8 @@ fn wish(item: ReserveItem) -> Result<Wish, Refusal> {
     }
     let mut lines: Vec<Line> = Vec::with_capacity(item.lines.len());
     for (place, line) in item.lines.iter().enumerate() {
-        let sku = SkuId::from_wire(&format!("lines[{place}].sku_id"), &line.sku_id)?;
+        let sku = SkuId::from_wire("sku_id", &line.sku_id)
+            .map_err(|refusal| refusal.within(&format!("lines[{place}]")))?;
         if !QUANTITY.contains(&line.quantity) {
             return Err(Refusal::invalid(format!("lines[{place}].quantity"), "want 1 to 1000"));
         }
@@ -205,13 +205,16 @@ fn wish(item: ReserveItem) -> Result<Wish, Refusal> {
     })
 }
 
-fn reserve_answer(index: u32, outcome: Outcome<Answer>) -> ReserveAnswer {
-    let outcome = match outcome {
-        Ok(Ok(reserved)) => reserve_answer::Outcome::Hold(reserved.to_wire()),
-        Ok(Err(refusal)) => reserve_answer::Outcome::Refusal(refusal),
-        Err(rejected) => reserve_answer::Outcome::Refusal(rejected.into()),
-    };
-    ReserveAnswer { index, outcome: Some(outcome) }
+fn respond(ready: Vec<(u32, Outcome<Answer>)>) -> ReserveResponse {
+    let (mut reserved, mut refused) = (Vec::new(), SharedRefusals::default());
+    for (index, outcome) in ready {
+        match outcome {
+            Ok(Ok(hold)) => reserved.push(ReservedHold { index, hold: Some(hold.to_wire()) }),
+            Ok(Err(refusal)) => refused.add(index, refusal),
+            Err(rejected) => refused.add(index, Refusal::from(rejected).into()),
+        }
+    }
+    ReserveResponse { reserved, refused: refused.into_wire() }
 }
 
 fn hold_answer(command: Command, state: Option<State>) -> HoldAnswer {

@@ -1,13 +1,13 @@
 //! The edge's gathered placements, answered as they are decided.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use firstcome_mesh::{Deadline, Reply, batcher::Outcome};
 use firstcome_proto::{
-    Reason, Refusal, UserId,
+    Reason, Refusal, SharedRefusals, UserId,
     order_v1::{
-        PlaceOrdersAnswer, PlaceOrdersItem, PlaceOrdersRequest, PlaceOrdersResponse,
-        order_intake_service_server::OrderIntakeService, place_orders_answer,
+        PlaceOrdersItem, PlaceOrdersRequest, PlaceOrdersResponse, PlacedOrder,
+        order_intake_service_server::OrderIntakeService,
     },
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -51,18 +51,22 @@ impl OrderIntakeService for Service {
             return Err(Refusal::invalid("items", "want 1 to 512").into());
         }
         let count = items.len();
-        let mut refused = Vec::new();
+        let mut refused = SharedRefusals::default();
+        let mut waiting = vec![true; count];
         let (reply, answers) = mpsc::unbounded_channel();
+        let mut placements = Vec::with_capacity(count);
         for (index, item) in (0..).zip(items) {
             match read(&item) {
-                Ok(placement) => {
-                    let reply = Reply::Part(index, reply.clone());
-                    self.intake.enqueue(placement, deadline, reply);
+                Ok(placement) => placements.push((placement, Reply::Part(index, reply.clone()))),
+                Err(refusal) => {
+                    waiting[index as usize] = false;
+                    refused.add(index, refusal.into());
                 }
-                Err(refusal) => refused.push(answer(index, Err(refusal))),
             }
         }
-        let open = Open { waiting: vec![true; count], answers, deadline };
+        drop(reply);
+        self.intake.enqueue_all(deadline, placements);
+        let open = Open { waiting, answers, deadline };
         Ok(Response::new(respond(refused, open).boxed()))
     }
 }
@@ -84,49 +88,49 @@ struct Open {
 
 /// First what was refused on sight, then whatever has come in when the client reads on.
 fn respond(
-    refused: Vec<PlaceOrdersAnswer>,
-    mut open: Open,
+    refused: SharedRefusals,
+    open: Open,
 ) -> impl stream::Stream<Item = Result<PlaceOrdersResponse, Status>> + Send {
-    for answer in &refused {
-        open.waiting[answer.index as usize] = false;
-    }
-    let first = (!refused.is_empty()).then_some(Ok(PlaceOrdersResponse { answers: refused }));
+    let refused = refused.into_wire();
+    let first =
+        (!refused.is_empty()).then_some(Ok(PlaceOrdersResponse { placed: Vec::new(), refused }));
     let rest = stream::unfold(open, |mut open| async move {
-        let answers = open.next().await;
-        (!answers.is_empty()).then_some((Ok(PlaceOrdersResponse { answers }), open))
+        open.next().await.map(|response| (Ok(response), open))
     });
     stream::iter(first).chain(rest)
 }
 
 impl Open {
     /// The answers that have come in; at the deadline, that there are none; at the end, nothing.
-    async fn next(&mut self) -> Vec<PlaceOrdersAnswer> {
+    async fn next(&mut self) -> Option<PlaceOrdersResponse> {
         let mut outcomes = Vec::new();
         let received = self.answers.recv_many(&mut outcomes, ITEMS_MAX);
+        let (mut placed, mut refused) = (Vec::new(), SharedRefusals::default());
         if timeout_at(self.deadline.instant(), received).await.is_err() {
             self.answers.close();
             let late = Refusal::because(Reason::DeadlineExceeded, "the outcome is not known yet");
-            let waiting = (0..).zip(&mut self.waiting).filter(|(_, waits)| **waits);
-            return waiting
-                .map(|(index, waits)| {
-                    *waits = false;
-                    answer(index, Err(late.clone()))
-                })
-                .collect();
+            let late = Arc::new(late);
+            for (index, waits) in (0..).zip(&mut self.waiting) {
+                if std::mem::replace(waits, false) {
+                    refused.add(index, Arc::clone(&late));
+                }
+            }
         }
-        let answers = outcomes.into_iter().filter_map(|(index, outcome)| {
+        for (index, outcome) in outcomes {
             // What came in after the deadline was answered already.
-            let waits = std::mem::replace(&mut self.waiting[index as usize], false);
-            waits.then(|| answer(index, outcome.unwrap_or_else(|rejected| Err(rejected.into()))))
-        });
-        answers.collect()
+            if !std::mem::replace(&mut self.waiting[index as usize], false) {
+                continue;
+            }
+            match outcome {
+                Ok(Ok(order)) => {
+                    placed.push(PlacedOrder { index, order: Some(order_to_wire(order)) });
+                }
+                Ok(Err(refusal)) => refused.add(index, refusal),
+                Err(rejected) => refused.add(index, Refusal::from(rejected).into()),
+            }
+        }
+        let refused = refused.into_wire();
+        let is_empty = placed.is_empty() && refused.is_empty();
+        (!is_empty).then_some(PlaceOrdersResponse { placed, refused })
     }
-}
-
-fn answer(index: u32, placed: Placed) -> PlaceOrdersAnswer {
-    let outcome = match placed {
-        Ok(order) => place_orders_answer::Outcome::Order(order_to_wire(order)),
-        Err(refusal) => place_orders_answer::Outcome::Refusal(refusal),
-    };
-    PlaceOrdersAnswer { index, outcome: Some(outcome) }
 }

@@ -1,6 +1,6 @@
 //! What a buyer does with an order, from placing to reading it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use firstcome_mesh::{
     Deadline, Identity, Shutdown,
@@ -174,7 +174,8 @@ impl OrderService for Service {
         let user = Identity::of(&request)?.user;
         let deadline = Deadline::of(request.metadata(), PLACE_LONGEST);
         let placement = Placement::read(user, request.get_ref())?;
-        let order = self.intake.place(placement, deadline).await?;
+        let order = self.intake.place(placement, deadline).await;
+        let order = order.map_err(Arc::unwrap_or_clone)?;
         Ok(Response::new(PlaceOrderResponse { order: Some(order_to_wire(order)) }))
     }
 
