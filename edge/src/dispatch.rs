@@ -7,17 +7,20 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use firstcome_mesh::Deadline;
 use firstcome_proto::Refusal;
 use futures::future::BoxFuture;
-use tonic::{Status, metadata::MetadataMap, service::Routes};
+use http::{HeaderMap, Request};
+use tonic::{Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
 
 use crate::{
+    call::Call,
     forward::Forward,
     layer::authorize::Allowed,
     place::Place,
-    route::Kind,
+    route::{Kind, Route, Upstream},
     watch::Watches,
     wire::{self, Response},
 };
@@ -55,41 +58,68 @@ impl Service<Allowed> for Dispatch {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, allowed: Allowed) -> Self::Future {
+    fn call(&mut self, Allowed { route, call }: Allowed) -> Self::Future {
         let ways = Arc::clone(&self.ways);
-        Box::pin(async move {
-            Ok(ways.answer(allowed).await.unwrap_or_else(|status| wire::refused(&status)))
-        })
+        let answer = |answer: Result<Response, Status>| {
+            Ok(answer.unwrap_or_else(|status| wire::refused(&status)))
+        };
+        // Each way is a future of its own: in a rush, a PlaceOrder should not carry around the room
+        // that a forwarded stream would need.
+        match route.kind {
+            Kind::PlaceOrder => Box::pin(async move { answer(ways.place_order(call).await) }),
+            Kind::WatchStock => Box::pin(async move { answer(ways.watch_stock(call).await) }),
+            Kind::Forward(upstream) => {
+                Box::pin(async move { answer(ways.forward(&route, upstream, call).await) })
+            }
+            Kind::Local => {
+                Box::pin(async move { Ok(ways.local.clone().call(call.request).await?) })
+            }
+        }
     }
 }
 
 impl Ways {
-    async fn answer(&self, Allowed { route, call }: Allowed) -> Result<Response, Status> {
-        if route.kind == Kind::Local {
-            let answer = self.local.clone().call(call.request).await;
-            return Ok(answer.unwrap_or_else(|never| match never {}));
-        }
+    async fn place_order(&self, call: Call) -> Result<Response, Status> {
+        let known = call.caller.known().ok_or_else(Refusal::internal)?;
+        let buyer = known.identity.user;
+        let Asked { message, deadline, .. } = self.read(call.request).await?;
+        self.place.order(buyer, wire::body(&message), deadline).await
+    }
 
-        let (mut head, body) = call.request.into_parts();
+    async fn watch_stock(&self, call: Call) -> Result<Response, Status> {
+        let Asked { message, .. } = self.read(call.request).await?;
+        Ok(self.watches.watch(wire::decode(&message)?)?)
+    }
+
+    async fn forward(
+        &self,
+        route: &Route,
+        upstream: Upstream,
+        call: Call,
+    ) -> Result<Response, Status> {
+        let Asked { headers, message, deadline } = self.read(call.request).await?;
+        let identity = call.caller.known().map(|known| &known.header);
+        let headers = Forward::headers_inward(&headers, identity);
+        self.forward.call(route, upstream, headers, message, deadline).await
+    }
+
+    /// Reads what was asked.
+    async fn read(&self, request: Request<Body>) -> Result<Asked, Refusal> {
+        let (mut head, body) = request.into_parts();
         let metadata = MetadataMap::from_headers(std::mem::take(&mut head.headers));
         let deadline = Deadline::of(&metadata, self.call_deadline);
-        let headers = metadata.into_headers();
+        drop(head);
         // A caller who sends slowly spends its own time.
         let message = tokio::time::timeout_at(deadline.instant(), wire::read_message(body)).await;
         let message = message.unwrap_or_else(|_| Err(wire::deadline_exceeded()))?;
-
-        let known = call.caller.known();
-        match route.kind {
-            Kind::Forward(upstream) => {
-                let headers = Forward::headers_inward(&headers, known.map(|known| &known.header));
-                self.forward.call(&route, upstream, headers, message, deadline).await
-            }
-            Kind::PlaceOrder => {
-                let buyer = known.ok_or_else(Refusal::internal)?.identity.user;
-                self.place.order(buyer, wire::decode(message)?, deadline).await
-            }
-            Kind::WatchStock => Ok(self.watches.watch(wire::decode(message)?)?),
-            Kind::Local => unreachable!("answered above"),
-        }
+        Ok(Asked { headers: metadata.into_headers(), message, deadline })
     }
+}
+
+/// What a caller asked, read to its end.
+struct Asked {
+    headers: HeaderMap,
+    /// With its prefix.
+    message: Bytes,
+    deadline: Deadline,
 }

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use firstcome_mesh::{
     Answers, BatchCall, Batcher, Deadline,
     batcher::{Limits, Outcome},
@@ -11,8 +12,8 @@ use firstcome_proto::{
     Reason, Refusal, UserId,
     error_v1::SharedRefusal,
     order_v1::{
-        Order, PlaceOrderRequest, PlaceOrderResponse, PlaceOrdersItem, PlaceOrdersRequest,
-        PlacedOrder, order_intake_service_client::OrderIntakeServiceClient,
+        PlaceOrdersItem, PlaceOrdersRequest, PlacedOrder,
+        order_intake_service_client::OrderIntakeServiceClient,
     },
 };
 use http::HeaderMap;
@@ -59,24 +60,25 @@ impl Place {
         Self { gathered: Batcher::new(intake, gathered), alone }
     }
 
-    /// Places one buyer's order. What is wrong with it, `order` says.
+    /// Places one buyer's order: a message as it came, which `order` reads and judges.
     pub async fn order(
         &self,
         buyer: UserId,
-        request: PlaceOrderRequest,
+        message: Bytes,
         deadline: Deadline,
     ) -> Result<Response, Status> {
-        let batcher = match request.encoded_len() {
+        let batcher = match message.len() {
             ..=GATHERED_BYTES_MAX => &self.gathered,
             _ => &self.alone,
         };
-        let product = request.lines.first().map(|line| line.product_id.clone());
-        let item = PlaceOrdersItem { user_id: buyer.to_wire(), request: Some(request) };
+        let glance = Glance::decode(message.clone()).map_err(|_| wire::undecodable())?;
+        let product = glance.lines.into_iter().next().map(|line| line.product_id);
+        let item = PlaceOrdersItem { user_id: buyer.to_wire(), request: message };
         let placement = Placement { item, deadline };
         let outcome: Outcome<Answer> =
             batcher.submit(product.unwrap_or_default(), placement, deadline).await;
         match outcome.map_err(Refusal::from)? {
-            Ok(order) => Ok(wire::answer(&PlaceOrderResponse { order: Some(order) })),
+            Ok(response) => Ok(wire::answer_with(&response)),
             Err(refused) => Ok(wire::refused_with(&refused)),
         }
     }
@@ -87,6 +89,21 @@ impl Place {
     }
 }
 
+/// As much of a PlaceOrderRequest as says with whom it travels; pieces of the message itself, and
+/// no copies.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Glance {
+    #[prost(message, repeated, tag = "2")]
+    lines: Vec<GlanceLine>,
+}
+
+/// As much of a line.
+#[derive(Clone, PartialEq, prost::Message)]
+struct GlanceLine {
+    #[prost(bytes = "bytes", tag = "1")]
+    product_id: Bytes,
+}
+
 /// One buyer's order on its way.
 struct Placement {
     item: PlaceOrdersItem,
@@ -95,7 +112,7 @@ struct Placement {
 
 /// In a sold-out rush thousands get the same refusal: its headers are made once for all buyers of
 /// a call, not once for each.
-type Answer = Result<Order, Arc<HeaderMap>>;
+type Answer = Result<Bytes, Arc<HeaderMap>>;
 
 /// The call behind the queue.
 #[derive(Clone)]
@@ -105,11 +122,12 @@ struct Intake {
 }
 
 impl BatchCall for Intake {
-    type Key = String;
+    /// The product's id, as the buyer wrote it.
+    type Key = Bytes;
     type Item = Placement;
     type Answer = Answer;
 
-    async fn call(&self, _product: String, items: Vec<Placement>, mut answers: Answers<Answer>) {
+    async fn call(&self, _product: Bytes, items: Vec<Placement>, mut answers: Answers<Answer>) {
         let latest = items.iter().map(|item| item.deadline).max();
         let deadline = latest.expect("the batcher sends no empty batch");
         let mut pause_max = PAUSE_FIRST;
@@ -171,9 +189,10 @@ impl Intake {
                     }
                 }
             }
-            for PlacedOrder { index, order } in response.placed {
-                let (Some(place), Some(order)) = (take(&mut open, index), order) else { continue };
-                answers.answer(place, Ok(order));
+            for PlacedOrder { index, response } in response.placed {
+                if let Some(place) = take(&mut open, index) {
+                    answers.answer(place, Ok(response));
+                }
             }
         }
         Ok(())

@@ -3,14 +3,14 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use firstcome_mesh::{Identity, identity};
 use firstcome_proto::{Reason, Refusal, SessionId, UserId, access::Role};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, Validation};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
@@ -27,9 +27,9 @@ const TOKEN_BYTES_MAX: usize = 4096;
 /// token is refreshed, a fresh one that is refused is a riddle.
 const NOT_BEFORE_LEEWAY_S: u64 = 5;
 /// Verified tokens that are remembered, about 250 bytes each.
-const CACHED_MAX: u64 = 100_000;
+const CACHED_MAX: usize = 100_000;
 /// Nothing is remembered longer, whatever the token says.
-const CACHED_FOR: Duration = Duration::from_secs(3600);
+const CACHED_FOR_S: u64 = 3600;
 
 /// A caller whose token verified.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Verified {
     pub header: HeaderValue,
     /// When the token ends, in seconds since 1970.
     expires_at_s: u64,
+    /// When it must be looked at again, in seconds since 1970.
+    remembered_until_s: u64,
 }
 
 /// The claims of an access token; `iss` and `aud` are checked before it is made.
@@ -74,7 +76,7 @@ enum RoleName {
 #[derive(Clone)]
 pub struct Verifier {
     keys: Keys,
-    seen: Cache<[u8; 32], Arc<Verified>>,
+    seen: Arc<Cache<[u8; 32], Arc<Verified>>>,
     validation: Arc<Validation>,
 }
 
@@ -89,7 +91,7 @@ impl Verifier {
         // The clock is looked at in one place, for cached tokens too: see `alive`.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let seen = Cache::builder().max_capacity(CACHED_MAX).time_to_live(CACHED_FOR).build();
+        let seen = Arc::new(Cache::new(CACHED_MAX));
         Self { keys, seen, validation: Arc::new(validation) }
     }
 
@@ -111,7 +113,11 @@ impl Verifier {
     /// A token that was verified before; `None` when it must be looked at.
     pub fn recall(&self, token: &str) -> Option<Result<Arc<Verified>, Refusal>> {
         let verified = self.seen.get(&digest(token))?;
-        Some(if now_s() < verified.expires_at_s { Ok(verified) } else { Err(expired()) })
+        let now_s = now_s();
+        if now_s >= verified.expires_at_s {
+            return Some(Err(expired()));
+        }
+        (now_s < verified.remembered_until_s).then_some(Ok(verified))
     }
 
     /// Verifies a token, and remembers it. Asks for newer keys when it names one that is unknown.
@@ -141,7 +147,8 @@ impl Verified {
         metadata.insert_bin(identity::HEADER, identity.to_header());
         let header = metadata.into_headers().remove(identity::HEADER);
         let header = header.expect("it was put there a line ago");
-        Self { identity, header, expires_at_s }
+        let remembered_until_s = now_s().saturating_add(CACHED_FOR_S);
+        Self { identity, header, expires_at_s, remembered_until_s }
     }
 }
 

@@ -73,9 +73,19 @@ async fn skip(mut body: Body) {
     }
 }
 
+/// The message of a unary call, without its prefix.
+pub fn body(message: &Bytes) -> Bytes {
+    message.slice(PREFIX_BYTES..)
+}
+
 /// The message of a unary call, decoded.
-pub fn decode<M: Message + Default>(message: Bytes) -> Result<M, Refusal> {
-    M::decode(message.slice(PREFIX_BYTES..)).map_err(|_| malformed("the message does not decode"))
+pub fn decode<M: Message + Default>(message: &Bytes) -> Result<M, Refusal> {
+    M::decode(body(message)).map_err(|_| undecodable())
+}
+
+/// The refusal of bytes that are not the message they should be.
+pub fn undecodable() -> Refusal {
+    malformed("the message does not decode")
 }
 
 fn check_start(start: &[u8]) -> Result<(), Refusal> {
@@ -105,18 +115,26 @@ fn malformed(description: &str) -> Refusal {
 
 /// A message with its prefix.
 pub fn frame(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + length);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).expect("our messages are far below 4 GiB"));
+    let mut frame = prefixed(message.encoded_len());
     message.encode(&mut frame).expect("the buffer was made to fit");
     frame.freeze()
 }
 
-/// The answer to a unary call that went well.
-pub fn answer(message: &impl Message) -> Response {
+/// A prefix with room for so many bytes behind it.
+fn prefixed(bytes: usize) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + bytes);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(bytes).expect("our messages are far below 4 GiB"));
+    frame
+}
+
+/// The answer to a unary call that went well, of a message that is encoded already.
+pub fn answer_with(message: &[u8]) -> Response {
     let trailers = HeaderMap::from_iter([(GRPC_STATUS, OK)]);
-    streaming(Body::new(OneMessage { message: Some(frame(message)), trailers: Some(trailers) }))
+    let mut framed = prefixed(message.len());
+    framed.put_slice(message);
+    let message = Some(framed.freeze());
+    streaming(Body::new(OneMessage { message, trailers: Some(trailers) }))
 }
 
 /// An answer whose status comes in its body's trailers.

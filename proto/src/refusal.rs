@@ -140,6 +140,14 @@ impl Refusal {
     }
 }
 
+impl SharedRefusal {
+    /// Each place with what is said to it.
+    pub fn each(self) -> impl Iterator<Item = (u32, Arc<Refusal>)> {
+        let refusal = Arc::new(self.refusal.unwrap_or_else(Refusal::internal));
+        self.indexes.into_iter().map(move |index| (index, Arc::clone(&refusal)))
+    }
+}
+
 /// Refusals seen lately are looked through for an equal one; in a rush there are two or three.
 const LOOKED_THROUGH_MAX: usize = 4;
 

@@ -142,7 +142,7 @@ async fn internal_methods_do_not_exist_outside() {
     let shop = Shop::shared().await;
     let buyer = shop.buyer().await.unwrap();
     let mut intake = OrderIntakeServiceClient::new(shop.channel.clone());
-    let item = PlaceOrdersItem { user_id: buyer.user.to_wire(), request: None };
+    let item = PlaceOrdersItem { user_id: buyer.user.to_wire(), ..PlaceOrdersItem::default() };
     let request = PlaceOrdersRequest { items: vec![item] };
     let by_buyer = intake.place_orders(buyer.call(request.clone())).await.unwrap_err();
     let by_admin = intake.place_orders(shop.as_admin(request)).await.unwrap_err();
@@ -236,7 +236,7 @@ async fn who_holds_orders_certificate_cannot_speak_for_a_buyer() {
     let request = GetOrderRequest { order_id: order.order_id.clone() };
     let read = orders.get_order(claiming(&buyer, request)).await.map(drop);
     let mut intake = OrderIntakeServiceClient::new(as_order(Service::Order));
-    let item = PlaceOrdersItem { user_id: buyer.user.to_wire(), request: None };
+    let item = PlaceOrdersItem { user_id: buyer.user.to_wire(), ..PlaceOrdersItem::default() };
     let placed = intake.place_orders(PlaceOrdersRequest { items: vec![item] }).await.map(drop);
     let mut payments = PaymentServiceClient::new(as_order(Service::Payment));
     let request = GetPaymentRequest::default();

@@ -52,7 +52,7 @@ pub struct Asked {
 
 impl Asked {
     pub fn decode<M: Message + Default>(&self) -> M {
-        wire::decode(self.message.clone()).expect("the edge passes whole messages")
+        wire::decode(&self.message).expect("the edge passes whole messages")
     }
 }
 
@@ -106,7 +106,7 @@ impl Scripts {
 
 /// An answer with one message.
 pub fn unary(message: &impl Message) -> Answer {
-    wire::answer(message)
+    wire::answer_with(&message.encode_to_vec())
 }
 
 /// An answer that is only a status.

@@ -10,14 +10,15 @@ use std::{
 };
 
 use firstcome_proto::{
-    Reason, Refusal,
+    Reason, Refusal, SharedRefusals,
     order_v1::{
-        NewOrderLine, Order, PlaceOrderRequest, PlaceOrdersAnswer, PlaceOrdersRequest,
-        PlaceOrdersResponse, order_service_client::OrderServiceClient,
-        place_orders_answer::Outcome,
+        NewOrderLine, Order, PlaceOrderRequest, PlaceOrderResponse, PlaceOrdersItem,
+        PlaceOrdersRequest, PlaceOrdersResponse, PlacedOrder,
+        order_service_client::OrderServiceClient,
     },
 };
 use parking_lot::Mutex;
+use prost::Message as _;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -35,31 +36,48 @@ fn wish(product: u128, key: &str) -> PlaceOrderRequest {
 }
 
 /// Keys that start with `win` get an order named after buyer and key, others are sold out.
-fn outcome(user: &[u8], request: &PlaceOrderRequest) -> Outcome {
+fn outcome(user: &[u8], request: &PlaceOrderRequest) -> Result<Order, Refusal> {
     let key = &request.idempotency_key;
     if key.starts_with("win") {
         let user = Uuid::from_slice(user).unwrap();
-        Outcome::Order(Order { order_id: format!("{user}/{key}"), ..Order::default() })
+        Ok(Order { order_id: format!("{user}/{key}"), ..Order::default() })
     } else {
-        Outcome::Refusal(Refusal::because(Reason::SoldOut, "none left").with("holds_open", 4))
+        Err(Refusal::because(Reason::SoldOut, "none left").with("holds_open", 4))
     }
 }
 
+fn undecodable(_: prost::DecodeError) -> Result<Order, Refusal> {
+    Err(Refusal::invalid("message", "the message does not decode"))
+}
+
+/// An answer of its own.
+type Answer = (u32, Result<Order, Refusal>);
+
 /// Refusals first, then winners, in reverse: the place alone says whose answer it is.
-fn answers(asked: &Asked) -> Vec<PlaceOrdersAnswer> {
+fn answers(asked: &Asked) -> Vec<Answer> {
     let request: PlaceOrdersRequest = asked.decode();
-    let mut answers: Vec<_> = request
-        .items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| PlaceOrdersAnswer {
-            index: index as u32,
-            outcome: Some(outcome(&item.user_id, item.request.as_ref().unwrap())),
-        })
-        .rev()
-        .collect();
-    answers.sort_by_key(|answer| matches!(answer.outcome, Some(Outcome::Order(_))));
+    let outcome = |(index, item): (u32, &PlaceOrdersItem)| {
+        let request = PlaceOrderRequest::decode(item.request.clone());
+        (index, request.map_or_else(undecodable, |request| outcome(&item.user_id, &request)))
+    };
+    let mut answers: Vec<Answer> = (0..).zip(&request.items).map(outcome).collect();
+    answers.reverse();
+    answers.sort_by_key(|(_, outcome)| outcome.is_ok());
     answers
+}
+
+fn response(answers: &[Answer]) -> PlaceOrdersResponse {
+    let (mut placed, mut refused) = (Vec::new(), SharedRefusals::default());
+    for (index, outcome) in answers.iter().cloned() {
+        match outcome {
+            Ok(order) => {
+                let response = PlaceOrderResponse { order: Some(order) };
+                placed.push(PlacedOrder { index, response: response.encode_to_vec().into() });
+            }
+            Err(refusal) => refused.add(index, refusal.into()),
+        }
+    }
+    PlaceOrdersResponse { placed, refused: refused.into_wire() }
 }
 
 fn items(asked: &[Asked]) -> usize {
@@ -74,7 +92,7 @@ async fn parallel_calls_travel_together_and_each_gets_its_own_answer() {
         tokio::spawn(async move {
             let answers = answers(&asked);
             for part in answers.chunks(7) {
-                messages.send(PlaceOrdersResponse { answers: part.to_vec() }).unwrap();
+                messages.send(response(part)).unwrap();
             }
             tokio::time::sleep(Duration::from_millis(50)).await; // as a commit would take
         });
@@ -114,7 +132,7 @@ async fn the_buyer_is_who_the_token_says_and_nonsense_is_orders_to_refuse() {
     let mesh = Mesh::start().await;
     mesh.scripts.on(PLACE_ORDERS, |asked| async move {
         let (messages, answer) = stream();
-        messages.send(PlaceOrdersResponse { answers: answers(&asked) }).unwrap();
+        messages.send(response(&answers(&asked))).unwrap();
         answer
     });
     let mut orders = OrderServiceClient::new(mesh.channel());
@@ -143,7 +161,8 @@ async fn what_was_left_unanswered_is_sent_again_and_nothing_else() {
     let calls = Arc::new(AtomicU32::new(0));
     mesh.scripts.on(PLACE_ORDERS, move |asked| {
         for item in asked.decode::<PlaceOrdersRequest>().items {
-            *counts.lock().entry(item.request.unwrap().idempotency_key).or_default() += 1;
+            let key = PlaceOrderRequest::decode(item.request).unwrap().idempotency_key;
+            *counts.lock().entry(key).or_default() += 1;
         }
         let first = calls.fetch_add(1, Ordering::Relaxed) < 2;
         async move {
@@ -153,7 +172,7 @@ async fn what_was_left_unanswered_is_sent_again_and_nothing_else() {
             if first {
                 answers.truncate(answers.len() / 2); // and the stream ends well
             }
-            messages.send(PlaceOrdersResponse { answers }).unwrap();
+            messages.send(response(&answers)).unwrap();
             answer
         }
     });
@@ -181,7 +200,7 @@ async fn a_service_killed_in_the_middle_is_asked_again_once_it_is_back() {
         async move {
             held.wait_for(|released| *released).await.unwrap();
             let (messages, answer) = stream();
-            messages.send(PlaceOrdersResponse { answers: answers(&asked) }).unwrap();
+            messages.send(response(&answers(&asked))).unwrap();
             answer
         }
     });

@@ -11,9 +11,8 @@ use firstcome_proto::{
         stock_service_client::StockServiceClient,
     },
     order_v1::{
-        GetOrderRequest, GetOrderResponse, Order, PlaceOrderRequest, PlaceOrdersAnswer,
-        PlaceOrdersResponse, order_service_client::OrderServiceClient,
-        place_orders_answer::Outcome,
+        GetOrderRequest, GetOrderResponse, Order, PlaceOrderRequest, PlaceOrderResponse,
+        PlaceOrdersResponse, PlacedOrder, order_service_client::OrderServiceClient,
     },
 };
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -49,8 +48,9 @@ async fn shop(change: impl FnOnce(&mut firstcome_edge::Config)) -> Mesh {
     mesh.scripts.on("order.v1.OrderIntakeService/PlaceOrders", |_| async {
         let (messages, answer) = stream();
         let order = Order { order_id: "o".into(), ..Order::default() };
-        let answers = vec![PlaceOrdersAnswer { index: 0, outcome: Some(Outcome::Order(order)) }];
-        messages.send(PlaceOrdersResponse { answers }).unwrap();
+        let response = PlaceOrderResponse { order: Some(order) }.encode_to_vec().into();
+        let placed = vec![PlacedOrder { index: 0, response }];
+        messages.send(PlaceOrdersResponse { placed, refused: Vec::new() }).unwrap();
         answer
     });
     mesh

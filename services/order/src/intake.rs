@@ -139,12 +139,9 @@ impl Reserving {
         let placements = open.iter().flatten();
         let mut responses = self.inventory.reserve(product, placements, deadline).await?;
         while let Some(response) = responses.message().await? {
-            for SharedRefusal { refusal, indexes } in response.refused {
-                let refusal = Arc::new(refusal.unwrap_or_else(Refusal::internal));
-                for place in indexes {
-                    if take(open, place).is_some() {
-                        answers.answer(place as usize, Err(Arc::clone(&refusal)));
-                    }
+            for (index, refusal) in response.refused.into_iter().flat_map(SharedRefusal::each) {
+                if take(open, index).is_some() {
+                    answers.answer(index as usize, Err(refusal));
                 }
             }
             let mut admitted = Vec::with_capacity(response.reserved.len());

@@ -5,7 +5,7 @@
 use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, SkuId, UserId};
 use time::OffsetDateTime;
 
-use crate::{pay::Step, place::Fingerprint};
+use crate::{address::Address, pay::Step, place::Fingerprint};
 
 /// Declares an enum whose variants are words in the database.
 macro_rules! words {
@@ -185,6 +185,19 @@ impl NewOrder {
             updated_at: instant,
         }
     }
+}
+
+/// What a buyer wants to pay, where it goes, and with what. Not to be printed: it is personal.
+#[derive(Clone)]
+pub struct PaymentIntent {
+    /// Who pays.
+    pub user: UserId,
+    /// Which order.
+    pub order: OrderId,
+    /// A snapshot: the address book may change.
+    pub address: Address,
+    /// The provider's token of the card.
+    pub method: String,
 }
 
 #[cfg(test)]

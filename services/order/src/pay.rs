@@ -19,6 +19,7 @@
 //! may drive one order: whoever loses a move reads the row and goes on from there. An effect is
 //! never undone while it is unknown, except an authorisation, which `void` kills even unseen.
 
+mod marks;
 mod moves;
 
 use std::time::Duration;
@@ -30,10 +31,10 @@ use tokio::time::Instant;
 use crate::{
     error::Error,
     hold,
-    order::{Failure, Order, State, words},
-    pay::moves::Moves,
+    order::{Failure, Order, PaymentIntent, State, words},
+    pay::{marks::Marks, moves::Moves},
     peers::{Charges, Inventory, Payment, Verb},
-    store::{Move, Store},
+    store::{Mark, Move, Store},
 };
 
 words! {
@@ -192,6 +193,7 @@ pub struct Stalled;
 #[derive(Clone)]
 pub struct Saga {
     store: Store,
+    marks: Batcher<Marks>,
     moves: Batcher<Moves>,
     inventory: Inventory,
     charges: Charges,
@@ -209,8 +211,18 @@ impl Saga {
         limits: Limits,
         lease: Duration,
     ) -> Self {
+        let marks = Batcher::new(Marks::new(store.clone(), lease), limits);
         let moves = Batcher::new(Moves::new(store.clone()), limits);
-        Self { store, moves, inventory, charges, shutdown, lease }
+        Self { store, marks, moves, inventory, charges, shutdown, lease }
+    }
+
+    /// Saves that an order is being paid, before anything is done about it.
+    pub async fn begin(&self, payment: PaymentIntent, deadline: Deadline) -> Result<Mark, Error> {
+        let marked = self.marks.submit((), payment, deadline).await;
+        match marked {
+            Ok(marked) => Ok(marked?),
+            Err(rejected) => Err(Error::Rejected(rejected)),
+        }
     }
 
     /// Drives an order from where it is to its end. Run it as a tracked task: a caller may leave,
@@ -262,6 +274,7 @@ impl Saga {
 
     /// Waits until the moves under way are made.
     pub async fn close(&self, within: Duration) {
+        self.marks.close(within).await;
         self.moves.close(within).await;
     }
 

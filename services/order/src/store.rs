@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     address::Address,
-    order::{Failure, Line, NewOrder, Order, State},
+    order::{Failure, Line, NewOrder, Order, PaymentIntent, State},
     pay::Step,
     place::Fingerprint,
 };
@@ -237,6 +237,42 @@ impl Store {
         rows.into_iter().map(Order::try_from).collect()
     }
 
+    /// Saves of many orders that they are being paid, and gives those of which it could; at most
+    /// one of each buyer. The others are as they were.
+    pub async fn mark_all_paying(
+        &self,
+        payments: &[&PaymentIntent],
+        lease: Duration,
+    ) -> Result<HashMap<OrderId, Order>, Error> {
+        let orders: Vec<Uuid> = payments.iter().map(|payment| payment.order.0).collect();
+        let users: Vec<Uuid> = payments.iter().map(|payment| payment.user.0).collect();
+        let methods: Vec<&str> = payments.iter().map(|payment| payment.method.as_str()).collect();
+        let addresses: Vec<Json<&Address>> =
+            payments.iter().map(|payment| Json(&payment.address)).collect();
+        let marked = orders!(
+            change "update orders set step = 'pin', payment_method = mark.method, \
+              address = mark.destination, next_step_at = now() + make_interval(secs => $5) \
+              from unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[]) \
+              as mark (id, buyer, method, destination) \
+              where orders.order_id = mark.id and orders.user_id = mark.buyer \
+              and orders.state = 'pending_payment' and orders.step = 'expire' \
+              and not exists (select from orders as other \
+                where other.user_id = mark.buyer and other.paying)",
+            &orders,
+            &users,
+            &methods as &[&str],
+            &addresses as &[Json<&Address>],
+            lease.as_secs_f64(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let orders = marked.into_iter().map(|row| {
+            let order = Order::try_from(row)?;
+            Ok((order.id, order))
+        });
+        orders.collect()
+    }
+
     /// Saves that this order is being paid, where to, and with what.
     pub async fn mark_paying(
         &self,
@@ -308,8 +344,15 @@ impl Store {
             set state = move.state,
                 step = move.step,
                 failure = coalesce(move.failure, orders.failure),
+                -- A lease that has hardly begun is left as it is: the row's new version then
+                -- concerns no index.
                 next_step_at = case
-                    when move.step is not null then now() + make_interval(secs => move.lease)
+                    when move.step is null then null
+                    when orders.next_step_at between
+                        now() + make_interval(secs => 0.75 * move.lease)
+                        and now() + make_interval(secs => move.lease)
+                    then orders.next_step_at
+                    else now() + make_interval(secs => move.lease)
                 end,
                 updated_at = case
                     when move.state <> orders.state then now() else orders.updated_at

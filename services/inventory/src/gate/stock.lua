@@ -20,6 +20,12 @@ local LINES_MAX, QUANTITY_MAX = 10, 1000
 local ADMITTED, REPLAYED, KEY_REUSED, NOT_OPEN, CLOSED = 0, 1, 2, 3, 4
 local LIMIT_PER_BUYER, SOLD_OUT, UNKNOWN_SKU, MALFORMED = 5, 6, 7, 8
 
+-- What `reserve` answers to who gets nothing: the code, and 0 where a seq would stand.
+local REFUSED = {}
+for code = NOT_OPEN, MALFORMED do
+  REFUSED[code] = struct.pack('>BI8', code, 0)
+end
+
 local run_id_of_this_process
 
 -- The run id never changes while the process lives, and the library is loaded into one process.
@@ -50,24 +56,30 @@ local function obstacle(epoch, gate_epoch, state, run, taken_epoch, buyers_epoch
   end
 end
 
--- The lines of an item or record that starts at `at`: {sku, quantity, ...}; nil when malformed.
-local function lines_of(bytes, at)
-  local count = string.byte(bytes, at)
-  if not count or count < 1 or count > LINES_MAX or #bytes ~= at + count * LINE_BYTES then
+-- Lines as {sku, quantity, ...} and the units of all together, of bytes that start with their
+-- count; nil when malformed.
+local function parse_lines(bytes)
+  local count = string.byte(bytes)
+  if not count or count < 1 or count > LINES_MAX or #bytes ~= 1 + count * LINE_BYTES then
     return nil
   end
-  local lines, seen = {}, {}
+  local lines, units = {}, 0
   for i = 1, count do
-    local start = at + 1 + (i - 1) * LINE_BYTES
+    local start = 2 + (i - 1) * LINE_BYTES
     local sku = string.sub(bytes, start, start + 15)
     local quantity = struct.unpack('>I4', bytes, start + 16)
-    if seen[sku] or quantity < 1 or quantity > QUANTITY_MAX then
+    if quantity < 1 or quantity > QUANTITY_MAX then
       return nil
     end
-    seen[sku] = true
+    for l = 1, #lines, 2 do
+      if lines[l] == sku then
+        return nil
+      end
+    end
     lines[2 * i - 1], lines[2 * i] = sku, quantity
+    units = units + quantity
   end
-  return lines
+  return lines, units
 end
 
 local function hmget_map(key, first, fields)
@@ -89,95 +101,96 @@ end
 --         {'MISSING'} | {'EPOCH', gate's} | {'LOADING', gate's}: nothing was done
 -- Everything is decided before the first write, and the first write is the entry in
 -- `unconfirmed`, so that no unit can leave the stock without a trace.
+--
+-- In a rush this runs for every loser, and nearly all items want the same: what is equal is read
+-- once, and a refusal makes no string of its own.
 local function reserve(keys, args)
   local stock, taken, buyers, unconfirmed = keys[1], keys[2], keys[3], keys[4]
   local count = #args - 1
 
-  local ids, contents, lines, buyer_of = {}, {}, {}, {}
-  local sku_fields, sku_known, buyer_fields, buyer_known = {}, {}, {}, {}
+  local ids, wanted, wanted_by_bytes, sku_fields, stock_fields = {}, {}, {}, {}, {}
   for i = 1, count do
     local item = args[i + 1]
     ids[i] = string.sub(item, 1, 16)
-    contents[i] = string.sub(item, 17)
-    lines[i] = lines_of(item, LINES_AT) or false
-    if lines[i] then
-      local buyer = string.sub(item, BUYER_AT, BUYER_AT + 15)
-      buyer_of[i] = buyer
-      if not buyer_known[buyer] then
-        buyer_known[buyer] = true
-        buyer_fields[#buyer_fields + 1] = buyer
-      end
-      for l = 1, #lines[i], 2 do
-        local sku = lines[i][l]
-        if not sku_known[sku] then
-          sku_known[sku] = true
-          sku_fields[#sku_fields + 1] = sku
-        end
+    local bytes = string.sub(item, LINES_AT)
+    local want = wanted_by_bytes[bytes]
+    if want == nil then
+      local lines, units = parse_lines(bytes)
+      want = lines and {lines = lines, units = units} or false
+      wanted_by_bytes[bytes] = want
+      for l = 1, lines and #lines or 0, 2 do
+        sku_fields[#sku_fields + 1] = lines[l]
+        stock_fields[#stock_fields + 1] = 'a' .. lines[l]
       end
     end
+    wanted[i] = want
   end
 
-  local stock_fields = {}
-  for i, sku in ipairs(sku_fields) do
-    stock_fields[i] = 'a' .. sku
-  end
   local gate = redis.call('HMGET', stock, 'epoch', 'state', 'run', 'opens', 'closes', 'limit',
     'seq', 'last', unpack(stock_fields))
-  local records, taken_epoch = hmget_map(taken, 'epoch', ids)
-  local units_of, buyers_epoch = hmget_map(buyers, 'epoch', buyer_fields)
-  local obstructed = obstacle(args[1], gate[1], gate[2], gate[3], taken_epoch, buyers_epoch)
+  local opens, closes, limit = tonumber(gate[4]), tonumber(gate[5]), tonumber(gate[6])
+  local known = redis.call('HMGET', taken, 'epoch', unpack(ids))
+  local buyer_of = {}
+  if limit and limit > 0 then
+    for i = 1, count do
+      buyer_of[i] = string.sub(args[i + 1], BUYER_AT, BUYER_AT + 15)
+    end
+  end
+  local owned = redis.call('HMGET', buyers, 'epoch', unpack(buyer_of))
+  local obstructed = obstacle(args[1], gate[1], gate[2], gate[3], known[1], owned[1])
   if obstructed then
     return obstructed
   end
 
-  local now = clock_ms(gate[8])
-  local opens, closes, limit = tonumber(gate[4]), tonumber(gate[5]), tonumber(gate[6])
-  local seq = tonumber(gate[7])
+  local now, seq = clock_ms(gate[8]), tonumber(gate[7])
   local available = {}
   for i, sku in ipairs(sku_fields) do
     available[sku] = tonumber(gate[8 + i])
   end
+  local is_closed = opens == 0 or (closes ~= 0 and now >= closes)
+
+  -- What this call has admitted so far: records by id, units by buyer.
+  local records, units_of = {}, {}
 
   local function decide(i)
-    local record = records[ids[i]]
+    local record = records[ids[i]] or known[i + 1]
     if record then
-      local code = string.sub(record, 9) == contents[i] and REPLAYED or KEY_REUSED
-      return code, struct.unpack('>I8', record)
+      local is_same = string.sub(record, 9) == string.sub(args[i + 1], 17)
+      return is_same and REPLAYED or KEY_REUSED, struct.unpack('>I8', record)
     end
-    if not lines[i] then return MALFORMED end
-    if opens == 0 or (closes ~= 0 and now >= closes) then return CLOSED end
+    local want = wanted[i]
+    if not want then return MALFORMED end
+    if is_closed then return CLOSED end
     if now < opens then return NOT_OPEN end
-    local buyer, units = buyer_of[i], 0
-    for l = 1, #lines[i], 2 do
-      if not available[lines[i][l]] then return UNKNOWN_SKU end
-      units = units + lines[i][l + 1]
+    local lines = want.lines
+    for l = 1, #lines, 2 do
+      if not available[lines[l]] then return UNKNOWN_SKU end
     end
-    local after = (tonumber(units_of[buyer]) or 0) + units
-    if limit > 0 and after > limit then return LIMIT_PER_BUYER end
-    for l = 1, #lines[i], 2 do
-      if available[lines[i][l]] < lines[i][l + 1] then return SOLD_OUT end
+    local buyer, after = buyer_of[i], nil
+    if buyer then
+      after = (units_of[buyer] or tonumber(owned[i + 1]) or 0) + want.units
+      if after > limit then return LIMIT_PER_BUYER end
     end
-    for l = 1, #lines[i], 2 do
-      available[lines[i][l]] = available[lines[i][l]] - lines[i][l + 1]
+    for l = 1, #lines, 2 do
+      if available[lines[l]] < lines[l + 1] then return SOLD_OUT end
     end
-    units_of[buyer] = after
+    for l = 1, #lines, 2 do
+      available[lines[l]] = available[lines[l]] - lines[l + 1]
+    end
+    if buyer then units_of[buyer] = after end
     seq = seq + 1
-    records[ids[i]] = struct.pack('>I8', seq) .. contents[i]
+    records[ids[i]] = struct.pack('>I8', seq) .. string.sub(args[i + 1], 17)
     return ADMITTED, seq
   end
 
-  local answers, admitted, set_taken, set_buyers, buyer_set = {}, {}, {}, {}, {}
+  local answers, admitted, set_taken = {}, {}, {}
   for i = 1, count do
     local code, at = decide(i)
-    answers[i] = struct.pack('>BI8', code, at or 0)
+    answers[i] = at and struct.pack('>BI8', code, at) or REFUSED[code]
     if code == ADMITTED then
       admitted[#admitted + 1] = ids[i]
       set_taken[#set_taken + 1] = ids[i]
       set_taken[#set_taken + 1] = records[ids[i]]
-      if limit > 0 and not buyer_set[buyer_of[i]] then
-        buyer_set[buyer_of[i]] = true
-        set_buyers[#set_buyers + 1] = buyer_of[i]
-      end
     end
   end
 
@@ -188,30 +201,26 @@ local function reserve(keys, args)
       return {'MISSING'}
     end
     local set_stock = {'seq', string.format('%.0f', seq), 'last', string.format('%.0f', now)}
-    for _, sku in ipairs(sku_fields) do
-      if available[sku] then
-        set_stock[#set_stock + 1] = 'a' .. sku
-        set_stock[#set_stock + 1] = string.format('%.0f', available[sku])
-      end
+    for sku, units in pairs(available) do
+      set_stock[#set_stock + 1] = 'a' .. sku
+      set_stock[#set_stock + 1] = string.format('%.0f', units)
     end
     redis.call('HSET', stock, unpack(set_stock))
     redis.call('HSET', taken, unpack(set_taken))
+    local set_buyers = {}
+    for buyer, units in pairs(units_of) do
+      set_buyers[#set_buyers + 1] = buyer
+      set_buyers[#set_buyers + 1] = string.format('%.0f', units)
+    end
     if #set_buyers > 0 then
-      local pairs_of_buyers = {}
-      for _, buyer in ipairs(set_buyers) do
-        pairs_of_buyers[#pairs_of_buyers + 1] = buyer
-        pairs_of_buyers[#pairs_of_buyers + 1] = string.format('%.0f', units_of[buyer])
-      end
-      redis.call('HSET', buyers, unpack(pairs_of_buyers))
+      redis.call('HSET', buyers, unpack(set_buyers))
     end
   end
 
   local reply = {'OK', string.format('%.0f', now), entry, table.concat(answers)}
-  for _, sku in ipairs(sku_fields) do
-    if available[sku] then
-      reply[#reply + 1] = sku
-      reply[#reply + 1] = string.format('%.0f', available[sku])
-    end
+  for sku, units in pairs(available) do
+    reply[#reply + 1] = sku
+    reply[#reply + 1] = string.format('%.0f', units)
   end
   return reply
 end
@@ -250,7 +259,7 @@ local function free(keys, args)
   local back, sku_fields, less, buyer_fields = {}, {}, {}, {}
   for _, id in ipairs(found) do
     local record = exact[id]
-    local lines = lines_of(record, 41)
+    local lines = parse_lines(string.sub(record, 41))
     local buyer, units = string.sub(record, 9, 24), 0
     for l = 1, #lines, 2 do
       if not back[lines[l]] then

@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::{Store, broken_constraint};
 use crate::hold::{Hold, Line, State, Wish};
 
+/// What `require_epoch` raises.
+const EPOCH_OVER: &str = "FC001";
+
 /// Why admissions were not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
@@ -66,18 +69,49 @@ impl Store {
         hold_ttl_ms: i64,
         admissions: &[(Wish, i64)],
     ) -> Result<HashMap<ReservationId, OffsetDateTime>, CommitError> {
-        let mut tx = self.pool.begin().await?;
         let columns = Columns::of(admissions);
+        // One statement, and so one round trip. Stock comes last and in SKU order: the rows that
+        // every batch of the product wants are locked for the shortest time, and the epoch is
+        // checked by the lock that a rebuild takes too.
         let inserted = sqlx::query!(
-            "insert into holds (product_id, reservation_id, buyer_id, seq, state, fingerprint,
-                                sku_ids, quantities, expires_at)
-             select $1, i.reservation_id, i.buyer_id, i.seq, 'held', i.fingerprint,
-                    i.sku_ids::uuid[], i.quantities::integer[],
-                    clock_timestamp() + $2 * interval '1 millisecond'
-             from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[], $8::text[])
-                  as i (reservation_id, buyer_id, seq, fingerprint, sku_ids, quantities)
-             on conflict on constraint holds_pkey do nothing
-             returning reservation_id, expires_at",
+            r#"
+            with inserted as (
+                insert into holds (product_id, reservation_id, buyer_id, seq, state, fingerprint,
+                                   sku_ids, quantities, expires_at)
+                select $1, i.reservation_id, i.buyer_id, i.seq, 'held', i.fingerprint,
+                       i.sku_ids::uuid[], i.quantities::integer[],
+                       clock_timestamp() + $2 * interval '1 millisecond'
+                from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
+                            $8::text[])
+                     as i (reservation_id, buyer_id, seq, fingerprint, sku_ids, quantities)
+                on conflict on constraint holds_pkey do nothing
+                returning reservation_id, sku_ids, quantities, expires_at
+            ),
+            wanted as (
+                select line.sku_id, sum(line.quantity)::integer as units
+                from inserted, unnest(inserted.sku_ids, inserted.quantities)
+                     as line (sku_id, quantity)
+                group by line.sku_id
+            ),
+            locked as materialized (
+                select stock.sku_id, wanted.units
+                from stock join wanted on wanted.sku_id = stock.sku_id
+                where stock.product_id = $1 and stock.epoch = $9
+                order by stock.sku_id
+                for update of stock
+            ),
+            moved as (
+                update stock set held = stock.held + locked.units, touched_at = clock_timestamp()
+                from locked
+                where stock.sku_id = locked.sku_id and stock.epoch = $9
+                returning stock.sku_id
+            ),
+            checked as materialized (
+                select require_epoch((select count(*) from moved), (select count(*) from wanted))
+                       as under_epoch
+            )
+            select reservation_id, expires_at from inserted, checked where under_epoch
+            "#,
             product.0,
             hold_ttl_ms as f64,
             &columns.reservations,
@@ -86,37 +120,15 @@ impl Store {
             &columns.fingerprints,
             &columns.sku_ids,
             &columns.quantities,
+            epoch,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&self.pool)
         .await
-        .map_err(disagreement)?;
-        let inserted: HashMap<_, _> = inserted
+        .map_err(refused)?;
+        Ok(inserted
             .into_iter()
             .map(|row| (ReservationId(row.reservation_id), row.expires_at))
-            .collect();
-
-        // Last and in SKU order: the rows that every batch of the product wants are locked for
-        // the shortest time, and the epoch is checked by the lock that a rebuild takes too.
-        let new = admissions.iter().filter(|(wish, _)| inserted.contains_key(&wish.reservation));
-        for (sku, units) in units_by_sku(new.map(|(wish, _)| wish.lines.as_slice())) {
-            let updated = sqlx::query!(
-                "update stock set held = held + $4, touched_at = clock_timestamp()
-                 where sku_id = $1 and product_id = $2 and epoch = $3",
-                sku.0,
-                product.0,
-                epoch,
-                units,
-            )
-            .execute(&mut *tx)
-            .await
-            .map_err(disagreement)?;
-            if updated.rows_affected() == 0 {
-                tx.rollback().await?;
-                return Err(CommitError::EpochOver);
-            }
-        }
-        tx.commit().await?;
-        Ok(inserted)
+            .collect())
     }
 
     /// The rows of these reservations, in no order; those that are not there are left out.
@@ -165,7 +177,11 @@ pub(super) fn units_by_sku<'a>(holds: impl Iterator<Item = &'a [Line]>) -> BTree
 }
 
 /// A broken constraint means that the gate gave what the ledger does not have.
-fn disagreement(error: sqlx::Error) -> CommitError {
+fn refused(error: sqlx::Error) -> CommitError {
+    let code = error.as_database_error().and_then(|error| error.code());
+    if code.is_some_and(|code| code == EPOCH_OVER) {
+        return CommitError::EpochOver;
+    }
     match broken_constraint(&error) {
         Some(constraint) => CommitError::Disagreement(constraint.to_owned()),
         None => CommitError::Database(error),

@@ -22,10 +22,11 @@ use firstcome_mesh::{
 };
 use firstcome_proto::{
     ProductId, Reason, Refusal, SkuId,
+    error_v1::SharedRefusal,
     inventory_v1::{
         self as wire, Hold, HoldAnswer, HoldState, ReleaseCause, ReserveItem,
         catalog_service_client::CatalogServiceClient, hold_answer,
-        reservation_service_client::ReservationServiceClient, reserve_answer,
+        reservation_service_client::ReservationServiceClient,
         stock_service_client::StockServiceClient,
     },
     money::Currency,
@@ -233,12 +234,12 @@ impl Replica {
         let request = wire::ReserveRequest { product_id: goods.id.to_wire(), items };
         let mut answers = self.reservations().reserve(request).await.unwrap().into_inner();
         while let Some(response) = answers.message().await.unwrap() {
-            for answer in response.answers {
-                let outcome = match answer.outcome.unwrap() {
-                    reserve_answer::Outcome::Hold(hold) => Ok(hold),
-                    reserve_answer::Outcome::Refusal(refusal) => Err(refusal),
-                };
-                let before = outcomes[answer.index as usize].replace(outcome);
+            let refused = response.refused.into_iter().flat_map(SharedRefusal::each);
+            let refused = refused.map(|(index, refusal)| (index, Err(Refusal::clone(&refusal))));
+            let reserved = response.reserved.into_iter();
+            let reserved = reserved.map(|answer| (answer.index, Ok(answer.hold.unwrap())));
+            for (index, outcome) in refused.chain(reserved) {
+                let before = outcomes[index as usize].replace(outcome);
                 assert_eq!(before, None, "each item is answered once");
             }
         }

@@ -6,11 +6,12 @@ use firstcome_mesh::{Deadline, Reply, batcher::Outcome};
 use firstcome_proto::{
     Reason, Refusal, SharedRefusals, UserId,
     order_v1::{
-        PlaceOrdersItem, PlaceOrdersRequest, PlaceOrdersResponse, PlacedOrder,
-        order_intake_service_server::OrderIntakeService,
+        PlaceOrderRequest, PlaceOrderResponse, PlaceOrdersItem, PlaceOrdersRequest,
+        PlaceOrdersResponse, PlacedOrder, order_intake_service_server::OrderIntakeService,
     },
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
+use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout_at};
 use tonic::{Request, Response, Status};
 
@@ -73,9 +74,9 @@ impl OrderIntakeService for Service {
 
 fn read(item: &PlaceOrdersItem) -> Result<Placement, Refusal> {
     let user = UserId::from_wire("user_id", &item.user_id)?;
-    let request =
-        item.request.as_ref().ok_or_else(|| Refusal::invalid("request", "want a request"))?;
-    Placement::read(user, request)
+    let request = PlaceOrderRequest::decode(item.request.clone())
+        .map_err(|_| Refusal::invalid("message", "the message does not decode"))?;
+    Placement::read(user, &request)
 }
 
 /// What one call still waits for.
@@ -123,7 +124,8 @@ impl Open {
             }
             match outcome {
                 Ok(Ok(order)) => {
-                    placed.push(PlacedOrder { index, order: Some(order_to_wire(order)) });
+                    let response = PlaceOrderResponse { order: Some(order_to_wire(order)) };
+                    placed.push(PlacedOrder { index, response: response.encode_to_vec().into() });
                 }
                 Ok(Err(refusal)) => refused.add(index, refusal),
                 Err(rejected) => refused.add(index, Refusal::from(rejected).into()),

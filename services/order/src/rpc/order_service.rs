@@ -22,7 +22,7 @@ use crate::{
     address::Address,
     error::Error,
     intake::Intake,
-    order::{Order, State},
+    order::{Order, PaymentIntent, State},
     pay::{self, Saga, Stalled, Step},
     place::{Placement, printable},
     rpc::order_to_wire,
@@ -63,15 +63,9 @@ impl Service {
         order.ok_or(Error::NotFound)
     }
 
-    async fn pay(
-        &self,
-        user: UserId,
-        id: OrderId,
-        payment: Payment,
-        deadline: Deadline,
-    ) -> Result<Order, Error> {
-        let Payment { address, method } = payment;
-        match self.store.mark_paying(user, id, &address, &method, self.lease).await? {
+    async fn pay(&self, payment: PaymentIntent, deadline: Deadline) -> Result<Order, Error> {
+        let (user, id) = (payment.user, payment.order);
+        match self.saga.begin(payment, deadline).await? {
             Mark::Marked(order) => {
                 let order = self.drive(order, deadline).await?;
                 // A stalled payment is one under way: a worker goes on with it.
@@ -132,21 +126,18 @@ fn verdict(order: Order) -> Result<Order, Error> {
     }
 }
 
-/// What a payment needs, checked.
-struct Payment {
-    address: Address,
-    method: String,
-}
-
-impl Payment {
-    fn read(destination: Option<Destination>, method: String) -> Result<Self, Refusal> {
+impl PaymentIntent {
+    /// Reads what a buyer sent; the refusal names every faulty field.
+    fn read(user: UserId, request: PayOrderRequest) -> Result<Self, Refusal> {
+        let order = order_id(&request.order_id)?;
+        let (destination, method) = (request.destination, request.payment_method);
         let good = (1..=PAYMENT_METHOD_LENGTH_MAX).contains(&method.len()) && printable(&method);
         let address = match destination {
             Some(Destination::Address(address)) => Address::try_from(address),
             None => Err(Refusal::invalid("address", "want an address")),
         };
         match (address, good) {
-            (Ok(address), true) => Ok(Self { address, method }),
+            (Ok(address), true) => Ok(Self { user, order, address, method }),
             (address, good) => {
                 let mut refusal = Refusal::invalid("payment_method", METHOD_WANTED);
                 if good {
@@ -185,10 +176,8 @@ impl OrderService for Service {
     ) -> Result<Response<PayOrderResponse>, Status> {
         let user = Identity::of(&request)?.user;
         let deadline = Deadline::of(request.metadata(), PAY_LONGEST);
-        let PayOrderRequest { order_id: id, destination, payment_method } = request.into_inner();
-        let id = order_id(&id)?;
-        let payment = Payment::read(destination, payment_method)?;
-        let order = self.pay(user, id, payment, deadline).await?;
+        let payment = PaymentIntent::read(user, request.into_inner())?;
+        let order = self.pay(payment, deadline).await?;
         Ok(Response::new(PayOrderResponse { order: Some(order_to_wire(order)) }))
     }
 

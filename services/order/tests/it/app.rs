@@ -15,13 +15,14 @@ use firstcome_order::{
 use firstcome_proto::{
     OrderId, Reason, Refusal, SessionId, UserId,
     access::Role,
+    error_v1::SharedRefusal,
     order_v1::{
         self as wire, Order, OrderState, order_intake_service_client::OrderIntakeServiceClient,
         order_service_client::OrderServiceClient, pay_order_request::Destination,
-        place_orders_answer::Outcome,
     },
 };
 use firstcome_testkit::{TestDatabase, stores};
+use prost::Message as _;
 use tokio::{runtime::Runtime, sync::oneshot};
 use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
@@ -155,13 +156,16 @@ impl Replica {
         let request = wire::PlaceOrdersRequest { items };
         let mut answers = self.intake().place_orders(request).await.unwrap().into_inner();
         while let Some(response) = answers.message().await.unwrap() {
-            for answer in response.answers {
-                let outcome = match answer.outcome.unwrap() {
-                    Outcome::Order(order) => Ok(order),
-                    Outcome::Refusal(refusal) => Err(refusal),
-                };
-                let before = outcomes[answer.index as usize].replace(outcome);
-                assert!(before.is_none(), "item {} was answered twice", answer.index);
+            let refused = response.refused.into_iter().flat_map(SharedRefusal::each);
+            let refused = refused.map(|(index, refusal)| (index, Err(Refusal::clone(&refusal))));
+            let placed = response.placed.into_iter();
+            let placed = placed.map(|answer| {
+                let response = wire::PlaceOrderResponse::decode(answer.response).unwrap();
+                (answer.index, Ok(response.order.unwrap()))
+            });
+            for (index, outcome) in refused.chain(placed) {
+                let before = outcomes[index as usize].replace(outcome);
+                assert!(before.is_none(), "item {index} was answered twice");
             }
         }
         outcomes.into_iter().map(|outcome| outcome.expect("every item is answered")).collect()
@@ -247,7 +251,7 @@ impl Buyer {
 
     /// This buyer's call among those that an edge gathers.
     pub fn item(&self, key: &str, lines: &[(Uuid, Uuid, i32)]) -> wire::PlaceOrdersItem {
-        let request = Some(place_request(key, lines));
+        let request = place_request(key, lines).encode_to_vec().into();
         wire::PlaceOrdersItem { user_id: self.id.to_wire(), request }
     }
 

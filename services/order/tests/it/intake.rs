@@ -105,10 +105,10 @@ async fn losers_are_told_before_winners_are_written() {
     let mut answers = replica.intake().place_orders(request).await.unwrap().into_inner();
 
     let first = answers.message().await.unwrap().unwrap();
-    assert_eq!(first.answers.len(), 1, "the loser's");
+    assert_eq!((first.placed.len(), first.refused.len()), (0, 1), "the loser's");
     drop(closed);
     let second = answers.message().await.unwrap().unwrap();
-    assert_eq!(second.answers.len(), 1, "the winner's");
+    assert_eq!((second.placed.len(), second.refused.len()), (1, 0), "the winner's");
     assert!(answers.message().await.unwrap().is_none());
 }
 

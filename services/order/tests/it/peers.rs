@@ -10,9 +10,9 @@ use std::{
 };
 
 use firstcome_proto::{
-    Reason, Refusal,
+    Reason, Refusal, SharedRefusals,
     inventory_v1::{
-        self as inventory, HoldState, ReleaseCause,
+        self as inventory, HoldState, ReleaseCause, ReservedHold,
         reservation_service_server::{ReservationService, ReservationServiceServer},
     },
     money_v1::Money,
@@ -395,25 +395,26 @@ impl ReservationService for Peers {
         &self,
         request: Request<inventory::ReserveRequest>,
     ) -> Result<Response<Self::ReserveStream>, Status> {
-        use inventory::reserve_answer::Outcome;
         let request = request.into_inner();
         let product = Uuid::from_slice(&request.product_id).unwrap();
-        let (mut refusals, mut holds) = (Vec::new(), Vec::new());
+        let (mut refusals, mut holds) = (SharedRefusals::default(), Vec::new());
         {
             let mut world = self.world.lock();
             world.reserve_batches += 1;
             for (index, item) in (0..).zip(request.items) {
                 match world.reserve(product, item) {
-                    Ok(hold) => holds.push(answer(index, Outcome::Hold(hold))),
-                    Err(refusal) => refusals.push(answer(index, Outcome::Refusal(refusal))),
+                    Ok(hold) => holds.push(ReservedHold { index, hold: Some(hold) }),
+                    Err(refusal) => refusals.add(index, refusal.into()),
                 }
             }
         }
         let gate = Arc::clone(&self.admissions);
-        let first = stream::iter([Ok(inventory::ReserveResponse { answers: refusals })]);
+        let refused = refusals.into_wire();
+        let first = inventory::ReserveResponse { reserved: Vec::new(), refused };
+        let first = stream::iter([Ok(first)]);
         let then = stream::once(async move {
             drop(gate.lock().await);
-            Ok(inventory::ReserveResponse { answers: holds })
+            Ok(inventory::ReserveResponse { reserved: holds, refused: Vec::new() })
         });
         Ok(Response::new(first.chain(then).boxed()))
     }
@@ -467,10 +468,6 @@ impl ReservationService for Peers {
         let answers = self.hold_calls(Call::Restock, &request.product_id, ids).await?;
         Ok(Response::new(inventory::RestockResponse { answers }))
     }
-}
-
-fn answer(index: u32, outcome: inventory::reserve_answer::Outcome) -> inventory::ReserveAnswer {
-    inventory::ReserveAnswer { index, outcome: Some(outcome) }
 }
 
 impl Peers {
