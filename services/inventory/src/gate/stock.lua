@@ -20,10 +20,17 @@ local LINES_MAX, QUANTITY_MAX = 10, 1000
 local ADMITTED, REPLAYED, KEY_REUSED, NOT_OPEN, CLOSED = 0, 1, 2, 3, 4
 local LIMIT_PER_BUYER, SOLD_OUT, UNKNOWN_SKU, MALFORMED = 5, 6, 7, 8
 
--- What `reserve` answers to who gets nothing: the code, and 0 where a seq would stand.
-local REFUSED = {}
-for code = NOT_OPEN, MALFORMED do
-  REFUSED[code] = struct.pack('>BI8', code, 0)
+-- What `reserve` answers to who gets nothing: the code, and 0 where a seq would stand. Made when
+-- first used: while a library is being loaded, there is no `struct`.
+local refused_by_code = {}
+
+local function refused(code)
+  local bytes = refused_by_code[code]
+  if not bytes then
+    bytes = struct.pack('>BI8', code, 0)
+    refused_by_code[code] = bytes
+  end
+  return bytes
 end
 
 local run_id_of_this_process
@@ -186,7 +193,7 @@ local function reserve(keys, args)
   local answers, admitted, set_taken = {}, {}, {}
   for i = 1, count do
     local code, at = decide(i)
-    answers[i] = at and struct.pack('>BI8', code, at) or REFUSED[code]
+    answers[i] = at and struct.pack('>BI8', code, at) or refused(code)
     if code == ADMITTED then
       admitted[#admitted + 1] = ids[i]
       set_taken[#set_taken + 1] = ids[i]
