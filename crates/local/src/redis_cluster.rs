@@ -146,6 +146,11 @@ impl RedisCluster {
         bail!("no node serves slot {slot}");
     }
 
+    /// What a node says of itself in this section of INFO.
+    pub async fn info(&self, place: usize, section: &str) -> Result<String> {
+        Connection::open(self.nodes[place].port).await?.call(&["INFO", section]).await
+    }
+
     /// Makes a replica of the node that serves this key take its place, both alive.
     pub async fn hand_over(&self, key: &str) -> Result<()> {
         let primary = self.nodes[self.node_serving(key).await?].port;

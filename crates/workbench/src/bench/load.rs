@@ -32,6 +32,16 @@ impl Load {
         Self { calls, took, latency_us: histogram() }
     }
 
+    /// Loads that ran side by side, as one.
+    pub fn together(loads: &[Self]) -> Self {
+        let mut latency_us = histogram();
+        for load in loads {
+            latency_us.add(&load.latency_us).expect("all histograms have the same bounds");
+        }
+        let took = loads.iter().map(|load| load.took).max().unwrap_or_default();
+        Self { calls: loads.iter().map(|load| load.calls).sum(), took, latency_us }
+    }
+
     /// Answers a second.
     pub fn rate_per_s(&self) -> f64 {
         f64::from(self.calls) / self.took.as_secs_f64()
@@ -55,24 +65,28 @@ where
     for _ in 0..in_flight {
         let (next, call) = (Arc::clone(&next), call.clone());
         callers.spawn(async move {
-            let mut latency_us = histogram();
+            // A histogram for each caller would be megabytes by the dozen.
+            let mut latencies_us = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= calls {
-                    return Ok(latency_us);
+                    return Ok(latencies_us);
                 }
                 let asked = Instant::now();
                 call(number).await.with_context(|| format!("call {number}"))?;
-                latency_us.saturating_record(u64::try_from(asked.elapsed().as_micros())?);
+                latencies_us.push(u64::try_from(asked.elapsed().as_micros())?);
             }
         });
     }
-    let mut latency_us = histogram();
+    let mut all_us = Vec::new();
     while let Some(caller) = callers.join_next().await {
-        let own: Result<Histogram<u64>> = caller?;
-        latency_us.add(own?)?;
+        let own: Result<Vec<u64>> = caller?;
+        all_us.extend(own?);
     }
-    Ok(Load { calls, took: started.elapsed(), latency_us })
+    let took = started.elapsed();
+    let mut latency_us = histogram();
+    all_us.into_iter().for_each(|latency| latency_us.saturating_record(latency));
+    Ok(Load { calls, took, latency_us })
 }
 
 fn histogram() -> Histogram<u64> {
