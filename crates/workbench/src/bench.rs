@@ -64,9 +64,10 @@ pub enum Other {
 
 /// Measures and says what was found; false when a goal was missed.
 pub async fn bench(checkout: &Checkout, args: &BenchArgs) -> Result<bool> {
+    // Boxed, because they are the largest by far.
     match &args.other {
-        Some(Other::Growth(args)) => growth::growth(checkout, args).await,
-        None => bench_paths(checkout, args).await,
+        Some(Other::Growth(args)) => Box::pin(growth::growth(checkout, args)).await,
+        None => Box::pin(bench_paths(checkout, args)).await,
     }
 }
 

@@ -9,7 +9,12 @@ mod plan;
 mod report;
 mod stage;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use firstcome_local::Checkout;
@@ -20,12 +25,18 @@ use super::ground::Ground;
 /// Where the picture goes in a checkout.
 const PICTURE: &str = "bench/results/growth.svg";
 
+/// Stopping the mesh, when all is measured.
+const STOPPING: Duration = Duration::from_secs(15);
+
 /// What to measure, and where to draw it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GrowthArgs {
     /// Rounds; the settings take turns in each, and the median of the rounds counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub rounds: u8,
+    /// No further round is begun when it would take longer than this in all
+    #[arg(long, default_value_t = 8)]
+    pub minutes_max: u64,
     /// HTTP/2 connections to each edge
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
@@ -45,8 +56,9 @@ pub async fn growth(checkout: &Checkout, args: &GrowthArgs) -> Result<bool> {
     let picture = args.picture.clone().unwrap_or_else(|| checkout.root().join(PICTURE));
     // Before anything is measured, so that a picture names what was built and not a later change.
     let origin = Origin::of(checkout)?;
+    let give_up = Instant::now() + Duration::from_secs(60 * args.minutes_max);
     let ground = Ground::start(checkout, &[]).await?;
-    let measured = measure(&ground, args, origin).await;
+    let measured = measure(&ground, args, origin, give_up).await;
     ground.stop().await;
     let report = measured?;
     let numbers = serde_json::to_string_pretty(&report)?;
@@ -65,7 +77,12 @@ pub async fn growth(checkout: &Checkout, args: &GrowthArgs) -> Result<bool> {
     Ok(report.is_good())
 }
 
-async fn measure(ground: &Ground, args: &GrowthArgs, origin: Origin) -> Result<Report> {
+async fn measure(
+    ground: &Ground,
+    args: &GrowthArgs,
+    origin: Origin,
+    give_up: Instant,
+) -> Result<Report> {
     // First, while nobody has called yet.
     let idle_mib = memory::idle(ground).await?;
     let plan = Plan::of(args.scale);
@@ -73,12 +90,17 @@ async fn measure(ground: &Ground, args: &GrowthArgs, origin: Origin) -> Result<R
     let hold = stage.hold_many(plan.most_holds()).await.context("open many holds")?;
     let mut samples = BTreeMap::<_, Vec<_>>::new();
     for round in 1..=args.rounds {
+        let started = Instant::now();
         eprintln!("round {round} of {}", args.rounds);
-        for setting in plan.turns() {
+        for setting in plan.settings() {
             let pair = stage.measure(setting).await;
             let pair = pair.with_context(|| format!("round {round}, {setting}"))?;
             eprintln!("  {:<60} {pair}", setting.to_string());
             samples.entry(setting).or_default().push(pair);
+        }
+        if round < args.rounds && Instant::now() + started.elapsed() + STOPPING > give_up {
+            eprintln!("no time for another round: {round} of {} count", args.rounds);
+            break;
         }
     }
     Ok(Report::new(origin, &plan, &samples, Memory { idle_mib, hold }))

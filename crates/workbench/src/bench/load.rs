@@ -32,14 +32,14 @@ impl Load {
         Self { calls, took, latency_us: histogram() }
     }
 
-    /// Loads that ran side by side, as one.
-    pub fn together(loads: &[Self]) -> Self {
-        let mut latency_us = histogram();
+    /// Loads that took so long in all, as one.
+    pub fn sum<'a>(loads: impl IntoIterator<Item = &'a Self>, took: Duration) -> Self {
+        let (mut calls, mut latency_us) = (0, histogram());
         for load in loads {
+            calls += load.calls;
             latency_us.add(&load.latency_us).expect("all histograms have the same bounds");
         }
-        let took = loads.iter().map(|load| load.took).max().unwrap_or_default();
-        Self { calls: loads.iter().map(|load| load.calls).sum(), took, latency_us }
+        Self { calls, took, latency_us }
     }
 
     /// Answers a second.
@@ -91,4 +91,25 @@ where
 
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are in order")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn loads_are_summed_with_all_their_calls() {
+        let done = drive(100, 7, |_| async { Ok(()) }).await.unwrap();
+        let sum = Load::sum([&done, &done], Duration::from_secs(2));
+        assert_eq!((sum.calls, sum.latency_us.len()), (200, 200));
+        assert_eq!(sum.rate_per_s(), 100.0);
+    }
+
+    #[tokio::test]
+    async fn the_first_call_that_fails_ends_it() {
+        let failed = drive(100, 7, |number| async move {
+            if number == 50 { anyhow::bail!("no") } else { Ok(()) }
+        });
+        assert!(failed.await.is_err());
+    }
 }

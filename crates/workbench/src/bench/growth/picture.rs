@@ -59,7 +59,7 @@ pub fn draw(report: &Report) -> Result<String> {
             draw_panel(panel, axis, &report.curves)?;
         }
         let origin = text(14, FAINT, HPos::Left);
-        foot.draw_text(&report.origin.to_string(), &origin, (24, 18))?;
+        foot.draw_text(&report.signature(), &origin, (24, 18))?;
         root.present()?;
     }
     Ok(svg)

@@ -16,13 +16,12 @@ const IN_FLIGHT_OF_PRODUCT: u16 = 64;
 const IN_FLIGHT_OF_EDGE: u16 = 256;
 /// Calls in flight where they are shared out.
 const IN_FLIGHT_IN_ALL: u16 = 512;
-/// Winners of one turn: seconds of work, and three times as many as are ever in flight.
+/// Winners of one round: seconds of work, so that what inventory does every other second takes its
+/// share of it, and three times as many as are ever in flight.
 const WINNERS: u32 = 12_288;
-/// Winners of one turn among open holds: fewer, because each opens one more. There are
-/// [`TURNS_OF_HOLDS`] of these turns in a round.
-const WINNERS_AMONG_HOLDS: u32 = 2_048;
-/// See [`WINNERS_AMONG_HOLDS`].
-const TURNS_OF_HOLDS: usize = 2;
+/// Among open holds the winners come in so many turns, because each opens one more: the next turn
+/// may begin with a product that holds as many as it should.
+const TURNS_AMONG_HOLDS: u32 = 6;
 /// Refusals for each winner; they cost less.
 const REFUSALS_PER_WINNER: u32 = 2;
 
@@ -124,11 +123,15 @@ impl Plan {
         Self { curves, scale }
     }
 
-    /// The turns of one round. What stands on two curves is measured once.
-    pub fn turns(&self) -> Vec<Setting> {
+    /// The settings of one round, in order. What stands on two curves is measured once.
+    pub fn settings(&self) -> Vec<Setting> {
         let all: BTreeSet<Setting> =
             self.curves.iter().flat_map(|curve| curve.points.iter().copied()).collect();
-        all.into_iter().flat_map(|setting| vec![setting; turns_of(setting)]).collect()
+        let mut settings: Vec<Setting> = all.into_iter().collect();
+        // Inventory goes on looking after products that were sold of late, so many come last. Holds
+        // come first, because they take the longest to prepare.
+        settings.sort_by_key(|setting| (setting.products, setting.holds == 0));
+        settings
     }
 
     /// The setting with the most open holds.
@@ -150,15 +153,12 @@ impl Plan {
 
     /// Winners of one turn for each product at each edge.
     pub fn winners_of(&self, setting: Setting) -> u32 {
-        let winners = if setting.holds > 0 { WINNERS_AMONG_HOLDS } else { WINNERS };
-        (scaled(winners, self.scale) / setting.lanes()).max(1)
+        (self.winners() / setting.lanes() / setting.turns()).max(1)
     }
 
     /// Refusals of one turn for each product at each edge.
     pub fn refusals_of(&self, setting: Setting) -> u32 {
-        // As many in every setting: the holds' turns are short only because they must be.
-        let refusals = scaled(WINNERS * REFUSALS_PER_WINNER, self.scale);
-        (refusals / setting.lanes() / turns_of(setting) as u32).max(1)
+        REFUSALS_PER_WINNER * self.winners_of(setting)
     }
 }
 
@@ -166,6 +166,11 @@ impl Setting {
     /// Products times edges: each pair has its own calls in flight.
     pub fn lanes(self) -> u32 {
         u32::from(self.products) * u32::from(self.edges)
+    }
+
+    /// How often winners come in a round.
+    pub fn turns(self) -> u32 {
+        if self.holds > 0 { TURNS_AMONG_HOLDS } else { 1 }
     }
 
     /// Calls in flight in all.
@@ -199,10 +204,6 @@ impl fmt::Display for Setting {
         let in_flight = self.in_flight_in_all();
         write!(f, "holds {holds}, products {products}, edges {edges}, {in_flight} in flight")
     }
-}
-
-fn turns_of(setting: Setting) -> usize {
-    if setting.holds > 0 { TURNS_OF_HOLDS } else { 1 }
 }
 
 fn in_all() -> String {
@@ -247,7 +248,7 @@ mod tests {
     fn nobody_wins_twice_in_a_turn() {
         for scale in [0.001, 0.1, 1.0, 4.0] {
             let plan = Plan::of(scale);
-            for setting in plan.turns() {
+            for setting in plan.settings() {
                 let of_product = plan.winners_of(setting) * u32::from(setting.edges);
                 assert!(of_product <= plan.winners(), "{setting} at {scale}");
             }

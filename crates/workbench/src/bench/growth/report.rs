@@ -28,6 +28,8 @@ const HOLD_BYTES_MAX: f64 = 320.0;
 pub struct Report {
     /// Where it comes from.
     pub origin: Origin,
+    /// How many rounds the figures are the medians of.
+    pub rounds: usize,
     /// Cost along with what grows.
     pub curves: Vec<Measured>,
     /// Memory.
@@ -103,7 +105,14 @@ impl Report {
         let curves: Vec<Measured> =
             plan.curves.iter().map(|curve| Measured::of(curve, samples)).collect();
         let goals = goals(&curves, &memory);
-        Self { origin, curves, memory, goals }
+        let rounds = samples.values().map(Vec::len).min().unwrap_or_default();
+        Self { origin, rounds, curves, memory, goals }
+    }
+
+    /// Where it comes from, in one line.
+    pub fn signature(&self) -> String {
+        let rounds = if self.rounds == 1 { "round" } else { "rounds" };
+        format!("{} · median of {} {rounds}", self.origin, self.rounds)
     }
 
     /// Whether every goal was reached.
@@ -246,7 +255,7 @@ impl fmt::Display for Report {
             hold.holds, hold.dataset_bytes, hold.used_bytes
         )?;
         writeln!(f, "cost: processor time of all our processes for one call, stores included")?;
-        write!(f, "{}", self.origin)
+        write!(f, "{}", self.signature())
     }
 }
 
@@ -294,7 +303,7 @@ pub mod tests {
             command: "cargo xtask bench growth".into(),
         };
         let goals = goals(&curves, &memory);
-        Report { origin, curves, memory, goals }
+        Report { origin, rounds: 3, curves, memory, goals }
     }
 
     #[test]

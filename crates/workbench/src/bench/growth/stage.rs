@@ -1,6 +1,6 @@
 //! The shop while it grows: more edges, more products, more open holds, and the buyers for them.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use firstcome_local::{Replica, Service};
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bench::{
-        cost::Part,
+        cost::{Costs, Part},
         ground::Ground,
         load::{Load, drive},
         paths::{AFTERMATH, Sample},
@@ -23,14 +23,21 @@ use crate::{
 
 /// Calls in flight while holds are opened; nobody measures them.
 const OPENING_IN_FLIGHT: u16 = 512;
-/// Buyers may hold one unit of each product, as in a drop.
-const LIMIT_PER_BUYER: u32 = 1;
+/// Units that a buyer may hold of each product: those who hold many open have one each, those who
+/// are measured come again in the next round.
+const LIMIT_PER_BUYER: u32 = 3;
 /// What is held at each edge of any product before it is measured: the first purchase costs more.
 const HOLDS_MIN: u32 = 8;
 /// Products that are made at once.
 const SALES_AT_ONCE: usize = 8;
 /// A product is filled anew when more holds are open than it stands for, by this share.
-const HOLDS_DRIFT_MAX: f64 = 0.2;
+const HOLDS_DRIFT_MAX: f64 = 0.4;
+/// Between two looks at whether the shop has come to rest.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A shop at rest works no more than this between two looks: a tenth of a core.
+const AT_REST: Duration = Duration::from_millis(10);
+/// After so many looks whatever still goes on is the shop's daily work, and belongs to the cost.
+const LOOKS_MAX: u32 = 20;
 /// Nobody calls the floor.
 const NO_FLOOR: &str = "http://127.0.0.1:1";
 
@@ -58,11 +65,11 @@ pub struct Stage<'a> {
 struct Shelf {
     sale: Sale,
     held: u32,
-    /// How many of the winners are among the holders.
+    /// How often one of the winners has won.
     winners: u32,
 }
 
-/// What one setting cost in one turn.
+/// What one setting cost.
 pub struct Pair {
     /// An order and its hold, durable.
     pub winner: Sample,
@@ -125,9 +132,21 @@ impl<'a> Stage<'a> {
         Ok(after.per_hold(before, setting.holds))
     }
 
-    /// Lets so many win that everything is sold, and then as many be refused as planned.
+    /// Measures a setting for one round.
     pub async fn measure(&mut self, setting: Setting) -> Result<Pair> {
+        let (mut winners, mut refused) = (Vec::new(), Vec::new());
+        for _ in 0..setting.turns() {
+            let pair = self.take_turn(setting).await?;
+            winners.push(pair.winner);
+            refused.push(pair.refused);
+        }
+        Ok(Pair { winner: in_turn(&winners), refused: in_turn(&refused) })
+    }
+
+    /// Lets so many win that everything is sold, and then as many be refused as planned.
+    async fn take_turn(&mut self, setting: Setting) -> Result<Pair> {
         let shelves = self.stock_up(setting).await.context("fill the shelves")?;
+        self.come_to_rest().await?;
         self.turn += 1;
         let winner = self.place_all(setting, &shelves, true).await.context("win")?;
         let refused = self.place_all(setting, &shelves, false).await.context("be refused")?;
@@ -144,8 +163,8 @@ impl<'a> Stage<'a> {
         let units = self.plan.winners_of(setting) * u32::from(setting.edges);
         if let Some(shelf) = self.shelves.remove(&setting) {
             let held_max = (f64::from(setting.holds) * (1.0 + HOLDS_DRIFT_MAX)) as u32;
-            let buyers_left = self.winners.len() as u32 - shelf.winners;
-            if shelf.held <= held_max && units <= buyers_left {
+            let wins_max = self.winners.len() as u32 * LIMIT_PER_BUYER;
+            if shelf.held <= held_max && shelf.winners + units <= wins_max {
                 self.doors[0].restock(shelf.sale, shelf.held + units).await?;
                 return Ok(vec![shelf]);
             }
@@ -206,9 +225,23 @@ impl<'a> Stage<'a> {
         }
         let before = self.ground.clocks().await?;
         let loads = lanes.into_iter().map(|lane| lane.drive(calls, setting.in_flight));
-        let load = Load::together(&try_join_all(loads).await?);
+        let loads = try_join_all(loads).await?;
+        let took = loads.iter().map(|load| load.took).max().unwrap_or_default();
+        let load = Load::sum(&loads, took);
         tokio::time::sleep(AFTERMATH).await;
         Ok(Sample { load, costs: self.ground.since(&before).await? })
+    }
+
+    /// Waits until what was prepared is done with.
+    async fn come_to_rest(&self) -> Result<()> {
+        for _ in 0..LOOKS_MAX {
+            let before = self.ground.clocks().await?;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if self.ground.since(&before).await?.values().sum::<Duration>() <= AT_REST {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// A token costs more the first time, and other work than that is measured here.
@@ -249,6 +282,16 @@ impl Lane {
             false => self.door.be_refused(number, person, self.sale, &key).await,
         }
     }
+}
+
+/// Samples of one setting that were taken one after the other, as one.
+fn in_turn(samples: &[Sample]) -> Sample {
+    let took = samples.iter().map(|sample| sample.load.took).sum();
+    let mut costs = Costs::new();
+    for (part, cost) in samples.iter().flat_map(|sample| &sample.costs) {
+        *costs.entry(*part).or_default() += *cost;
+    }
+    Sample { load: Load::sum(samples.iter().map(|sample| &sample.load), took), costs }
 }
 
 impl fmt::Display for Pair {
