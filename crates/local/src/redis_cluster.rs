@@ -255,6 +255,10 @@ impl RedisCluster {
                 let last = ((place + 1) * SLOTS / PRIMARIES - 1).to_string();
                 connection.call(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).await?;
             }
+        }
+        // Only now: a node that has met another one takes no epoch any more, and they meet by
+        // themselves as soon as one of them was told to.
+        for (place, connection) in connections.iter_mut().enumerate() {
             // Everybody meets everybody: quicker than waiting for gossip.
             for other in &self.nodes[place + 1..] {
                 let port = other.port.to_string();
