@@ -1,31 +1,16 @@
 //! The five services as processes, and their faults.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
-use firstcome_proto::access::Peer;
-use tonic::Request;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use anyhow::{Context as _, Result};
 
 use crate::{
-    Address, Certificates, Checkout, Role, Service, Stores, checkout, port, process::Signal,
+    Address, Certificates, Checkout, Role, Service, Stores, checkout, port, process::Signal, ready,
     runner::Runner, service::Ports,
 };
 
 /// An empty schema is migrated in a second.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(120);
-/// A service waits for its stores, which may be recovering.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a starting service is asked.
-const READY_POLL: Duration = Duration::from_millis(50);
-/// A service that cannot say how it is in this time is not ready.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longer than the drain that [`Address`] gives the services.
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -152,16 +137,7 @@ impl Mesh {
 
     /// Waits until a service says that it is ready.
     pub async fn wait_until_ready(&self, service: Service) -> Result<()> {
-        let runner = &self.runners[&service];
-        let started = Instant::now();
-        while let Err(error) = self.ask_health(service).await {
-            runner.ensure_running().await?;
-            if started.elapsed() > READY_TIMEOUT {
-                bail!("{service} does not become ready: {error:#}{}", runner.log_tail());
-            }
-            tokio::time::sleep(READY_POLL).await;
-        }
-        Ok(())
+        ready::wait_until_ready(&self.address, service, &self.runners[&service]).await
     }
 
     /// Starts everything again that has ended by itself; says what.
@@ -196,17 +172,6 @@ impl Mesh {
         for service in Service::ALL.into_iter().filter(|service| service.role().is_some()) {
             let migrate = self.address.run(service, &["migrate"], MIGRATE_TIMEOUT).await;
             migrate.with_context(|| format!("migrate the schema of {service}"))?;
-        }
-        Ok(())
-    }
-
-    async fn ask_health(&self, service: Service) -> Result<()> {
-        let mut health = HealthClient::new(self.address.channel(service, Peer::Operator)?);
-        let mut request = Request::new(HealthCheckRequest { service: service.name().to_owned() });
-        request.set_timeout(HEALTH_TIMEOUT);
-        let status = health.check(request).await?.into_inner().status();
-        if status != ServingStatus::Serving {
-            bail!("{service} says {status:?}");
         }
         Ok(())
     }

@@ -109,6 +109,12 @@ impl Launch {
         self.env.extend(value.map(|value| (name.into(), value.into())));
     }
 
+    /// Writes both outputs elsewhere.
+    pub fn log(mut self, log: impl Into<PathBuf>) -> Self {
+        self.log = log.into();
+        self
+    }
+
     /// The folder it starts in; `/` unless set.
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = folder.to_owned();

@@ -146,6 +146,11 @@ impl RedisCluster {
         bail!("no node serves slot {slot}");
     }
 
+    /// What a node says of itself in this section of INFO.
+    pub async fn info(&self, place: usize, section: &str) -> Result<String> {
+        Connection::open(self.nodes[place].port).await?.call(&["INFO", section]).await
+    }
+
     /// Makes a replica of the node that serves this key take its place, both alive.
     pub async fn hand_over(&self, key: &str) -> Result<()> {
         let primary = self.nodes[self.node_serving(key).await?].port;
@@ -250,6 +255,10 @@ impl RedisCluster {
                 let last = ((place + 1) * SLOTS / PRIMARIES - 1).to_string();
                 connection.call(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).await?;
             }
+        }
+        // Only now: a node that has met another one takes no epoch any more, and they meet by
+        // themselves as soon as one of them was told to.
+        for (place, connection) in connections.iter_mut().enumerate() {
             // Everybody meets everybody: quicker than waiting for gossip.
             for other in &self.nodes[place + 1..] {
                 let port = other.port.to_string();

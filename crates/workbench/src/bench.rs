@@ -6,6 +6,7 @@ mod cost;
 mod echo;
 mod gate;
 mod ground;
+mod growth;
 mod hops;
 mod load;
 mod paths;
@@ -19,13 +20,18 @@ pub use echo::{EchoArgs, serve as serve_echo};
 
 use self::{
     ground::Ground,
+    growth::GrowthArgs,
     paths::{Bench, Path},
     report::Report,
 };
 
 /// What to measure, and how long.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    /// Something else than the paths of a purchase
+    #[command(subcommand)]
+    pub other: Option<Other>,
     /// Rounds; the paths take turns in each, and the median of the rounds counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub rounds: u8,
@@ -49,8 +55,23 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// What else can be measured.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Other {
+    /// Measure whether the cost stays the same with more holds, products and edges, and draw it
+    Growth(GrowthArgs),
+}
+
 /// Measures and says what was found; false when a goal was missed.
 pub async fn bench(checkout: &Checkout, args: &BenchArgs) -> Result<bool> {
+    // Boxed, because they are the largest by far.
+    match &args.other {
+        Some(Other::Growth(args)) => Box::pin(growth::growth(checkout, args)).await,
+        None => Box::pin(bench_paths(checkout, args)).await,
+    }
+}
+
+async fn bench_paths(checkout: &Checkout, args: &BenchArgs) -> Result<bool> {
     let ground = Ground::start(checkout, &[]).await?;
     let measured = measure(&ground, args).await;
     ground.stop().await;

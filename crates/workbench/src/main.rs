@@ -79,8 +79,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Up(args) => up::up(&checkout, &args).await.map(|()| true),
         Command::Down(args) => down::down(&checkout, &args).await.map(|()| true),
         Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true),
-        // Boxed, because it is the largest by far.
-        Command::Bench(args) => Box::pin(bench::bench(&checkout, &args)).await,
+        Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Tools => Programs::find_or_install(&checkout).map(|_| true),
         Command::Rush { rush: args, up } => {

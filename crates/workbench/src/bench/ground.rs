@@ -119,7 +119,8 @@ pub fn programs() -> Result<PathBuf> {
     Ok(program.parent().context("a program lies in a folder")?.to_owned())
 }
 
-fn part_of(service: Service) -> Part {
+/// Whose time it is.
+pub fn part_of(service: Service) -> Part {
     match service {
         Service::Edge => Part::Edge,
         Service::Order => Part::Order,

@@ -32,6 +32,16 @@ impl Load {
         Self { calls, took, latency_us: histogram() }
     }
 
+    /// Loads that took so long in all, as one.
+    pub fn sum<'a>(loads: impl IntoIterator<Item = &'a Self>, took: Duration) -> Self {
+        let (mut calls, mut latency_us) = (0, histogram());
+        for load in loads {
+            calls += load.calls;
+            latency_us.add(&load.latency_us).expect("all histograms have the same bounds");
+        }
+        Self { calls, took, latency_us }
+    }
+
     /// Answers a second.
     pub fn rate_per_s(&self) -> f64 {
         f64::from(self.calls) / self.took.as_secs_f64()
@@ -55,26 +65,51 @@ where
     for _ in 0..in_flight {
         let (next, call) = (Arc::clone(&next), call.clone());
         callers.spawn(async move {
-            let mut latency_us = histogram();
+            // A histogram for each caller would be megabytes by the dozen.
+            let mut latencies_us = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= calls {
-                    return Ok(latency_us);
+                    return Ok(latencies_us);
                 }
                 let asked = Instant::now();
                 call(number).await.with_context(|| format!("call {number}"))?;
-                latency_us.saturating_record(u64::try_from(asked.elapsed().as_micros())?);
+                latencies_us.push(u64::try_from(asked.elapsed().as_micros())?);
             }
         });
     }
-    let mut latency_us = histogram();
+    let mut all_us = Vec::new();
     while let Some(caller) = callers.join_next().await {
-        let own: Result<Histogram<u64>> = caller?;
-        latency_us.add(own?)?;
+        let own: Result<Vec<u64>> = caller?;
+        all_us.extend(own?);
     }
-    Ok(Load { calls, took: started.elapsed(), latency_us })
+    let took = started.elapsed();
+    let mut latency_us = histogram();
+    all_us.into_iter().for_each(|latency| latency_us.saturating_record(latency));
+    Ok(Load { calls, took, latency_us })
 }
 
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are in order")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn loads_are_summed_with_all_their_calls() {
+        let done = drive(100, 7, |_| async { Ok(()) }).await.unwrap();
+        let sum = Load::sum([&done, &done], Duration::from_secs(2));
+        assert_eq!((sum.calls, sum.latency_us.len()), (200, 200));
+        assert_eq!(sum.rate_per_s(), 100.0);
+    }
+
+    #[tokio::test]
+    async fn the_first_call_that_fails_ends_it() {
+        let failed = drive(100, 7, |number| async move {
+            if number == 50 { anyhow::bail!("no") } else { Ok(()) }
+        });
+        assert!(failed.await.is_err());
+    }
 }

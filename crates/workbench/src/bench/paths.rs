@@ -81,7 +81,7 @@ impl Path {
 /// Buyers; each has a token, an address and at most one unit of each sale.
 const BUYERS: u32 = 20_000;
 /// What a call leaves behind, such as entries to be removed, belongs to its cost.
-const AFTERMATH: Duration = Duration::from_millis(300);
+pub(super) const AFTERMATH: Duration = Duration::from_millis(300);
 
 /// What one path cost in one round.
 pub struct Sample {

@@ -233,7 +233,8 @@ fn name(path: Path) -> String {
     path.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn median<T>(values: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+/// The value in the middle.
+pub(super) fn median<T>(values: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     let mut figures: Vec<f64> = values.iter().map(figure).collect();
     figures.sort_by(f64::total_cmp);
     match figures.len() {
@@ -244,7 +245,7 @@ fn median<T>(values: &[T], figure: impl Fn(&T) -> f64) -> f64 {
 }
 
 /// Three decimals are more than any machine repeats.
-fn round(figure: f64) -> f64 {
+pub(super) fn round(figure: f64) -> f64 {
     (figure * 1000.0).round() / 1000.0
 }
 

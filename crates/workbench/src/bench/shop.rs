@@ -8,7 +8,9 @@ use firstcome_local::{Address, Service};
 use firstcome_mesh::upstream;
 use firstcome_proto::{
     OrderId, Reason, Refusal,
-    inventory_v1::{GetProductRequest, catalog_service_client::CatalogServiceClient},
+    inventory_v1::{
+        AdjustStockRequest, GetProductRequest, catalog_service_client::CatalogServiceClient,
+    },
     order_v1::{
         NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest,
         order_service_client::OrderServiceClient, pay_order_request::Destination,
@@ -51,6 +53,13 @@ impl Shop {
         Ok(Self { channels, floor: open(floor)?, admin })
     }
 
+    /// The same shop through another edge.
+    pub fn beside(&self, edge: &str, connections: u16) -> Result<Self> {
+        let channels = (0..connections).map(|_| Ok(upstream::channel(edge)?));
+        let channels = channels.collect::<Result<_>>()?;
+        Ok(Self { channels, floor: self.floor.clone(), admin: self.admin.clone() })
+    }
+
     /// A sale of so many units that is open now.
     pub async fn sale(&self, stock: u32, limit_per_buyer: u32) -> Result<Sale> {
         let run = format!("{:08x}", rand::random::<u32>());
@@ -59,6 +68,19 @@ impl Shop {
         let opening = sale.open_in(channel.clone(), &self.admin, OPENS_IN, limit_per_buyer, HOLD);
         tokio::time::sleep_until(opening.await?).await;
         Ok(sale)
+    }
+
+    /// Sets how many units exist, held ones included.
+    pub async fn restock(&self, sale: Sale, total: u32) -> Result<()> {
+        let mut request = Request::new(AdjustStockRequest {
+            product_id: sale.product.to_string(),
+            sku_id: sale.sku.to_string(),
+            total: i32::try_from(total).context("a smaller stock")?,
+        });
+        request.metadata_mut().insert("authorization", self.admin.clone());
+        let mut client = CatalogServiceClient::new(self.channel(0));
+        client.adjust_stock(request).await.context("restock")?;
+        Ok(())
     }
 
     /// A sale whose only unit is gone.
