@@ -153,8 +153,9 @@ impl<'a> Bench<'a> {
 
     fn is_wanted(&self, path: Path) -> bool {
         let only = &self.args.only;
-        // What is paid must have been bought.
-        let serves = path == Path::Winner && only.contains(&Path::Pay);
+        // What is paid must have been bought, and tokens are seen once before anything counts.
+        let serves =
+            path == Path::RefusedFirstSeen || path == Path::Winner && only.contains(&Path::Pay);
         only.is_empty() || only.contains(&path) || path.is_floor() || serves
     }
 
@@ -171,11 +172,12 @@ impl<'a> Bench<'a> {
     /// People with tokens that the edge has not seen, and sales for them.
     pub(super) async fn scene(&self) -> Result<Scene> {
         let file = self.ground.files().join("tokens");
-        let people = crowd::sign(self.ground.address(), BUYERS as usize, &file).await?;
+        let mut people = crowd::sign(self.ground.address(), BUYERS as usize, &file).await?;
         let units = Path::ALL.map(|path| self.calls(path)).into_iter().max().unwrap_or(1);
-        let operator = people.last().context("at least one buyer")?.clone();
+        // Who has the only unit would hear of a limit, and not that it is sold out.
+        let first_come = people.pop().context("at least one buyer")?;
         Ok(Scene {
-            sold_out: self.shop.sold_out(&operator).await?,
+            sold_out: self.shop.sold_out(&first_come).await?,
             winners: self.shop.sale(units, 1).await?,
             alone: self.shop.sale(units, 1).await?,
             people: Arc::new(people),

@@ -85,7 +85,7 @@ impl Shop {
 
     /// A sale whose only unit is gone.
     pub async fn sold_out(&self, buyer: &Person) -> Result<Sale> {
-        let sale = self.sale(1, 0).await?;
+        let sale = self.sale(1, 1).await?;
         self.place(0, buyer, sale, "the-only-one").await?;
         Ok(sale)
     }
