@@ -1,5 +1,5 @@
 //! Five times more than can be served, on a shop that was made slow: what it can do it still does,
-//! everybody else is told at once when to come back, and nobody notices anything afterwards.
+//! everybody else is told in good time when to come back, and nobody notices anything afterwards.
 //!
 //! The capacity is small and known, so that the load generator is not what gives in: a commit in
 //! Postgres takes a tenth of a second, and a transaction of the ledger carries a handful of orders.
@@ -41,11 +41,11 @@ const STEP: &str = "overload";
 /// calls are bounded as loosely as ever: so many at this rate would wait far longer than anybody
 /// does.
 const EDGE: &[(&str, Option<&str>)] =
-    &[("FIRSTCOME_CALLS_MAX", Some("4096")), ("FIRSTCOME_BATCH_ITEMS_MAX", Some("32"))];
-const ORDER: &[(&str, Option<&str>)] = &[("FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", Some("16"))];
+    &[("FIRSTCOME_CALLS_MAX", Some("4096")), ("FIRSTCOME_BATCH_ITEMS_MAX", Some("8"))];
+const ORDER: &[(&str, Option<&str>)] = &[("FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", Some("4"))];
 const INVENTORY: &[(&str, Option<&str>)] = &[
-    ("FIRSTCOME_GATE_BATCH_ITEMS_MAX", Some("16")),
-    ("FIRSTCOME_LEDGER_BATCH_ITEMS_MAX", Some("8")),
+    ("FIRSTCOME_GATE_BATCH_ITEMS_MAX", Some("4")),
+    ("FIRSTCOME_LEDGER_BATCH_ITEMS_MAX", Some("4")),
 ];
 /// What every commit waits, in microseconds: the most that Postgres takes.
 const COMMIT_DELAY_US: u32 = 100_000;
@@ -63,7 +63,7 @@ const DEADLINE: Duration = Duration::from_secs(4);
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The peak: so many at a time, for so long, of which the beginning does not count.
-const PEAK_IN_FLIGHT: u32 = 256;
+const PEAK_IN_FLIGHT: u32 = 128;
 const PEAK_WARM_UP: Duration = Duration::from_secs(1);
 const PEAK_SPAN: Duration = Duration::from_secs(8);
 /// How much more is offered than the peak.
@@ -278,11 +278,6 @@ impl Run {
 
     /// Calls at a constant rate, whatever comes of the calls before.
     async fn offer(self: &Arc<Self>, rate_per_s: f64, span: Duration) -> Result<Offered> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a few thousand"
-        )]
         let calls = (rate_per_s * span.as_secs_f64()) as u32;
         let schedule = Spread::Evenly.over(span, calls);
         let tally = Arc::new(Mutex::new((Heard::default(), 0_u32, 0_u32)));
