@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, upstream};
+use firstcome_mesh::{Shutdown, open_files, upstream};
 use firstcome_proto::access;
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -84,6 +84,9 @@ impl App {
     ) -> anyhow::Result<()> {
         let address = listener.local_addr().context("read the listening address")?;
         tracing::info!(service = NAME, %address, "serve");
+        if let Err(too_few) = open_files::enough_for(listen::CONNECTIONS_MAX) {
+            tracing::warn!("{too_few}");
+        }
         self.health.set_service_status(NAME, ServingStatus::NotServing).await;
         tokio::spawn(become_ready(self.keys, self.health.clone(), shutdown.clone()));
         tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));

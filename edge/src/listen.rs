@@ -25,8 +25,9 @@ use tonic::body::Body;
 
 use crate::stack::Stack;
 
-/// Connections at once: below the usual limit of open files, with room for those inward.
-const CONNECTIONS_MAX: usize = 16_384;
+/// Connections at once. Each is an open file: [`crate::app`] says when the process may not have as
+/// many.
+pub const CONNECTIONS_MAX: usize = 16_384;
 /// Calls and streams at once on one connection. A browser needs a hundred; a gateway that carries
 /// many watchers needs thousands.
 const CONCURRENT_STREAMS_MAX: u32 = 4096;

@@ -4,6 +4,10 @@
 //!
 //! Every item is answered exactly once: by the call, or by the batcher when the call never will.
 //! An item whose deadline passed or whose caller left is dropped before sending, never after.
+//!
+//! The queue is bounded by time as well as by count. An item that has spent half of its time in it
+//! is refused: what is left would be too little behind it, and a queue that sends what comes too
+//! late works at full speed for nobody.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -67,6 +71,9 @@ pub enum Rejected {
     /// Nothing was done.
     #[error("the queue is full")]
     QueueFull,
+    /// Nothing was done: half of the item's time passed before its turn came.
+    #[error("the queue is too long")]
+    WaitedTooLong,
     /// Nothing was done when it was dropped from the queue; unknown when it was in flight.
     #[error("the deadline passed")]
     DeadlinePassed,
@@ -81,7 +88,7 @@ pub enum Rejected {
 impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
         let reason = match rejected {
-            Rejected::QueueFull | Rejected::Closed => Reason::Overloaded,
+            Rejected::QueueFull | Rejected::WaitedTooLong | Rejected::Closed => Reason::Overloaded,
             Rejected::DeadlinePassed => Reason::DeadlineExceeded,
             Rejected::Unanswered => Reason::UpstreamUnavailable,
         };
@@ -200,7 +207,19 @@ struct Lane<C: BatchCall> {
 struct Entry<C: BatchCall> {
     item: C::Item,
     deadline: Deadline,
+    /// When half of the item's time has passed.
+    sent_by: Deadline,
     reply: Reply<C::Answer>,
+}
+
+impl<C: BatchCall> Entry<C> {
+    /// Why it is not worth sending any more, if it is not.
+    fn is_over(&self) -> Option<Rejected> {
+        if self.deadline.has_passed() {
+            return Some(Rejected::DeadlinePassed);
+        }
+        self.sent_by.has_passed().then_some(Rejected::WaitedTooLong)
+    }
 }
 
 /// The items of one call, and where their answers go.
@@ -262,6 +281,7 @@ impl<C: BatchCall> Batcher<C> {
         items: impl IntoIterator<Item = (C::Item, Reply<C::Answer>)>,
     ) {
         let mut turned_away = Vec::new();
+        let sent_by = Deadline::after(deadline.left() / 2);
         let (why, starts) = {
             let mut guard = self.inner.lanes.lock();
             let lanes = &mut *guard;
@@ -278,7 +298,7 @@ impl<C: BatchCall> Batcher<C> {
                     turned_away.push(reply);
                     continue;
                 }
-                lane.queue.push_back(Entry { item, deadline, reply });
+                lane.queue.push_back(Entry { item, deadline, sent_by, reply });
                 lanes.waiting += 1;
             }
             // What fits into one call needs one more under way, however many there may be.
@@ -331,7 +351,7 @@ impl<C: BatchCall> Batcher<C> {
 async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
     while let Some((items, answers)) = inner.next_batch(&key) {
         if items.is_empty() {
-            continue; // everybody in it had left
+            continue; // none of it was worth sending
         }
         // Inside the block, so that a call that panics before it returns a future is caught too.
         let (inner, key) = (&inner, key.clone());
@@ -348,13 +368,31 @@ impl<C: BatchCall> Inner<C> {
         if self.carries_abandoned { Rejected::Unanswered } else { why }
     }
 
-    /// Takes what waits, up to a full batch; ends the runner's turn when nothing does.
+    /// Takes what waits, up to a full batch of what is worth sending; ends the runner's turn when
+    /// nothing waits.
     fn next_batch(&self, key: &C::Key) -> Option<Batch<C>> {
-        let taken: Vec<Entry<C>> = {
+        let mut sent = Vec::new();
+        let mut not_sent = Vec::new();
+        {
             let mut guard = self.lanes.lock();
             let lanes = &mut *guard;
             let lane = lanes.by_key.get_mut(key).expect("a lane outlives its runners");
-            if lane.queue.is_empty() {
+            // What is dropped makes room for others: under overload most of a queue's head may be,
+            // and calls that are nearly empty would waste what little there is.
+            while sent.len() < self.limits.batch_items_max {
+                let Some(entry) = lane.queue.pop_front() else { break };
+                lanes.waiting -= 1;
+                if self.carries_abandoned {
+                    sent.push(entry);
+                } else if entry.reply.is_abandoned() {
+                    not_sent.push((entry, None));
+                } else if let Some(why) = entry.is_over() {
+                    not_sent.push((entry, Some(why)));
+                } else {
+                    sent.push(entry);
+                }
+            }
+            if sent.is_empty() && not_sent.is_empty() {
                 lane.in_flight -= 1;
                 if lane.in_flight == 0 {
                     lanes.by_key.remove(key);
@@ -364,24 +402,14 @@ impl<C: BatchCall> Inner<C> {
                 }
                 return None;
             }
-            let count = lane.queue.len().min(self.limits.batch_items_max);
-            lanes.waiting -= count;
-            lane.queue.drain(..count).collect()
-        };
-
-        let mut items = Vec::with_capacity(taken.len());
-        let mut replies = Vec::with_capacity(taken.len());
-        for entry in taken {
-            if !self.carries_abandoned && entry.reply.is_abandoned() {
-                continue;
-            }
-            if !self.carries_abandoned && entry.deadline.has_passed() {
-                entry.reply.send(Err(Rejected::DeadlinePassed));
-                continue;
-            }
-            items.push(entry.item);
-            replies.push(Some(entry.reply));
         }
+        for (entry, why) in not_sent {
+            if let Some(why) = why {
+                entry.reply.send(Err(why));
+            }
+        }
+        let (items, replies) =
+            sent.into_iter().map(|entry| (entry.item, Some(entry.reply))).unzip();
         Some((items, Answers { replies }))
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod telemetry;
 pub mod tls;
 
+pub mod open_files;
 pub mod server;
 pub mod shutdown;
 

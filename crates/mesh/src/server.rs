@@ -12,7 +12,7 @@ use tonic::{service::RoutesBuilder, transport::Server as Transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::authorize::AuthorizeLayer;
-use crate::{Shutdown, tls::Credentials};
+use crate::{Shutdown, open_files, tls::Credentials};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -31,8 +31,10 @@ const CANCELLED_EARLY_MAX: usize = CONCURRENT_STREAMS_MAX as usize;
 /// Headers of one call; ours are an identity, a deadline and a trace.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 
-/// Binds a listening socket. A port that is taken exits 69 and is named.
+/// Binds a listening socket, and lets the process open as many files as it may: each connection is
+/// one. A port that is taken exits 69 and is named.
 pub async fn bind(address: SocketAddr) -> TcpListener {
+    open_files::raise();
     match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {

@@ -170,6 +170,62 @@ async fn an_item_whose_deadline_passed_in_the_queue_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_item_that_waited_half_of_its_time_is_refused_and_its_place_in_the_batch_is_used() {
+    let mut bench = Bench::new(Limits { batch_items_max: 2, ..ROOMY });
+    let _first = bench.submit("k", 0);
+    let call = bench.next().await;
+    let hasty: Vec<_> = (1..=5).map(|item| bench.submit_within("k", item, MS * 18)).collect();
+    time::sleep(MS * 4).await;
+    let _fresh: Vec<_> = (6..=8).map(|item| bench.submit_within("k", item, MS * 18)).collect();
+    time::sleep(MS * 6).await;
+    call.echo();
+    for waiting in hasty {
+        assert_eq!(waiting.heard().await, Err(Rejected::WaitedTooLong));
+    }
+    assert_eq!(bench.next().await.items, [6, 7], "a full batch of those who still have time");
+}
+
+/// Five times what the calls can carry comes, for thirty times as long as anybody waits.
+#[tokio::test(start_paused = true)]
+async fn under_overload_every_call_is_full_and_ends_in_time_for_its_items() {
+    const CALL: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_secs(4);
+    const CARRIED_IN_CALL: usize = 10;
+    let limits = Limits {
+        batch_items_max: CARRIED_IN_CALL,
+        in_flight_max: 1,
+        key_queue_items_max: 100_000,
+        queue_items_max: 100_000,
+    };
+    let log = Arc::new(Mutex::new(Log::default()));
+    let call = Fickle { log: Arc::clone(&log), call_ms: 100, panics: false };
+    let batcher = Batcher::new(call, limits);
+    let (parts, mut heard) = mpsc::unbounded_channel();
+    let calls = 30 * PATIENCE.as_millis() / CALL.as_millis();
+    let mut number = 0;
+    for _ in 0..calls {
+        for _ in 0..5 * CARRIED_IN_CALL {
+            let reply = Reply::Part(number, parts.clone());
+            let item = Carried { number, manner: Manner::Late };
+            batcher.enqueue(0, item, Deadline::after(PATIENCE), reply);
+            number += 1;
+        }
+        time::sleep(CALL).await;
+    }
+    drop(parts);
+    let mut answered = 0;
+    while let Ok((_, outcome)) = heard.try_recv() {
+        match outcome {
+            Ok(_) => answered += 1,
+            Err(why) => assert_eq!(why, Rejected::WaitedTooLong),
+        }
+    }
+    let could = usize::try_from(calls).unwrap() * CARRIED_IN_CALL;
+    assert!(answered >= could * 98 / 100, "{answered} of {could}");
+    batcher.close(PATIENCE).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_item_that_was_sent_is_not_dropped_when_its_deadline_passes() {
     let mut bench = Bench::new(ROOMY);
     let waiting = bench.submit_within("k", 7, MS * 5);
@@ -415,10 +471,11 @@ struct Carried {
     manner: Manner,
 }
 
-/// Answers as its items ask, and keeps a log. Every fourth call panics half-way.
+/// Answers as its items ask, and keeps a log. Every fourth call may panic half-way.
 struct Fickle {
     log: Arc<Mutex<Log>>,
     call_ms: u32,
+    panics: bool,
 }
 
 #[derive(Default)]
@@ -444,7 +501,7 @@ impl BatchCall for Fickle {
             log.in_flight_most = (*in_flight).max(log.in_flight_most);
             log.batch_most = log.batch_most.max(items.len());
             log.calls += 1;
-            log.calls.is_multiple_of(4)
+            self.panics && log.calls.is_multiple_of(4)
         };
         for (place, item) in items.iter().enumerate() {
             if matches!(item.manner, Manner::Early) {
@@ -494,7 +551,7 @@ async fn every_item_is_answered_once_and_in_order(
     close_ms: u32,
 ) {
     let log = Arc::new(Mutex::new(Log::default()));
-    let batcher = Batcher::new(Fickle { log: Arc::clone(&log), call_ms }, limits);
+    let batcher = Batcher::new(Fickle { log: Arc::clone(&log), call_ms, panics: true }, limits);
     let (parts, mut heard) = mpsc::unbounded_channel();
     let (mut waiting, mut left) = (HashSet::new(), HashSet::new());
     for (number, step) in (0..).zip(steps) {

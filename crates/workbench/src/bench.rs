@@ -4,19 +4,25 @@
 
 mod cost;
 mod echo;
+mod findings;
 mod gate;
 mod ground;
 mod growth;
+mod heard;
+mod herd;
 mod hops;
 mod load;
+mod memory;
 mod paths;
 mod report;
+mod schedule;
 mod shop;
 
 use anyhow::{Context as _, Result};
 use firstcome_local::Checkout;
 
 pub use echo::{EchoArgs, serve as serve_echo};
+pub use herd::{HerdArgs, serve_crowd};
 
 use self::{
     ground::Ground,
@@ -60,6 +66,9 @@ pub struct BenchArgs {
 pub enum Other {
     /// Measure whether the cost stays the same with more holds, products and edges, and draw it
     Growth(GrowthArgs),
+    /// Measure how the shop bears very many: 10 000 connections that buy in one second, 10 000 streams,
+    /// and five times more calls than it can serve
+    Herd(HerdArgs),
 }
 
 /// Measures and says what was found; false when a goal was missed.
@@ -67,6 +76,7 @@ pub async fn bench(checkout: &Checkout, args: &BenchArgs) -> Result<bool> {
     // Boxed, because they are the largest by far.
     match &args.other {
         Some(Other::Growth(args)) => Box::pin(growth::growth(checkout, args)).await,
+        Some(Other::Herd(args)) => Box::pin(herd::herd(checkout, args)).await,
         None => Box::pin(bench_paths(checkout, args)).await,
     }
 }

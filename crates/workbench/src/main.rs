@@ -54,6 +54,9 @@ enum Command {
     /// The floor that `bench` measures against
     #[command(hide = true)]
     Echo(EchoArgs),
+    /// The buyers and watchers of `bench herd`
+    #[command(hide = true)]
+    Crowd,
 }
 
 #[tokio::main]
@@ -81,6 +84,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true),
         Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
+        Command::Crowd => bench::serve_crowd().await.map(|()| true),
         Command::Tools => Programs::find_or_install(&checkout).map(|_| true),
         Command::Rush { rush: args, up } => {
             let report =

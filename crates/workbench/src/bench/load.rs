@@ -89,7 +89,8 @@ where
     Ok(Load { calls, took, latency_us })
 }
 
-fn histogram() -> Histogram<u64> {
+/// Of latencies in microseconds.
+pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are in order")
 }
 

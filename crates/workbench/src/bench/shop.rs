@@ -17,8 +17,9 @@ use firstcome_proto::{
     },
 };
 use prost::Message as _;
+use tokio::time::Instant;
 use tonic::{
-    Request,
+    Request, Status,
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
@@ -60,12 +61,15 @@ impl Shop {
         Ok(Self { channels, floor: self.floor.clone(), admin: self.admin.clone() })
     }
 
+    /// A shop without a floor to measure it against.
+    pub async fn without_floor(mesh: &Address, connections: u16) -> Result<Self> {
+        Self::open(mesh, mesh.endpoint(Service::Edge), connections).await
+    }
+
     /// A sale of so many units that is open now.
     pub async fn sale(&self, stock: u32, limit_per_buyer: u32) -> Result<Sale> {
-        let run = format!("{:08x}", rand::random::<u32>());
-        let channel = &self.channels[0];
-        let sale = Sale::create(channel.clone(), &self.admin, &run, stock).await?;
-        let opening = sale.open_in(channel.clone(), &self.admin, OPENS_IN, limit_per_buyer, HOLD);
+        let sale = self.product(stock).await?;
+        let opening = self.open_in(sale, OPENS_IN, limit_per_buyer);
         tokio::time::sleep_until(opening.await?).await;
         Ok(sale)
     }
@@ -83,6 +87,22 @@ impl Shop {
         Ok(())
     }
 
+    /// A product of so many units that nobody can buy yet.
+    pub async fn product(&self, stock: u32) -> Result<Sale> {
+        let run = format!("{:08x}", rand::random::<u32>());
+        Sale::create(self.channels[0].clone(), &self.admin, &run, stock).await
+    }
+
+    /// Opens a product's sale that long from now; gives the instant by our clock.
+    pub async fn open_in(
+        &self,
+        sale: Sale,
+        span: Duration,
+        limit_per_buyer: u32,
+    ) -> Result<Instant> {
+        sale.open_in(self.channels[0].clone(), &self.admin, span, limit_per_buyer, HOLD).await
+    }
+
     /// A sale whose only unit is gone.
     pub async fn sold_out(&self, buyer: &Person) -> Result<Sale> {
         let sale = self.sale(1, 1).await?;
@@ -96,6 +116,20 @@ impl Shop {
         let mut client = OrderServiceClient::new(self.channel(number));
         let answer = client.place_order(from(buyer, order_of(sale, key))).await?;
         answer.into_inner().order.context("an answer without an order")
+    }
+
+    /// PlaceOrder, whatever comes of it by the deadline.
+    pub async fn try_place(
+        &self,
+        number: u32,
+        buyer: &Person,
+        sale: Sale,
+        key: &str,
+        deadline: Duration,
+    ) -> Result<(), Status> {
+        let mut request = from(buyer, order_of(sale, key));
+        request.set_timeout(deadline);
+        OrderServiceClient::new(self.channel(number)).place_order(request).await.map(drop)
     }
 
     /// PlaceOrder that must be told that nothing is left.
@@ -156,7 +190,8 @@ pub fn message_like_an_order(sale: Sale, key: &str) -> Payload {
     Payload { bytes: vec![b'x'; bytes.saturating_sub(3)].into() }
 }
 
-fn order_of(sale: Sale, key: &str) -> PlaceOrderRequest {
+/// What a buyer sends who wants one unit.
+pub fn order_of(sale: Sale, key: &str) -> PlaceOrderRequest {
     let line = NewOrderLine {
         product_id: sale.product.to_string(),
         sku_id: sale.sku.to_string(),
@@ -165,7 +200,8 @@ fn order_of(sale: Sale, key: &str) -> PlaceOrderRequest {
     PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line] }
 }
 
-fn from<T>(buyer: &Person, message: T) -> Request<T> {
+/// As this buyer, from the buyer's own address.
+pub fn from<T>(buyer: &Person, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", buyer.authorization.clone());
     request.metadata_mut().insert("x-forwarded-for", buyer.address.clone());

@@ -192,7 +192,7 @@ fn from<T>(number: usize, message: T) -> Result<Request<T>> {
 }
 
 /// A client address for each, out of 10.0.0.0/8.
-fn address_of(number: usize) -> Result<MetadataValue<Ascii>> {
+pub fn address_of(number: usize) -> Result<MetadataValue<Ascii>> {
     let number = u32::try_from(number).ok().filter(|&number| number < 1 << 24);
     let number = number.context("at most 16 million buyers")?;
     Ok(Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number).to_string().parse()?)

@@ -36,7 +36,7 @@ pub struct Tally {
 }
 
 /// How PlaceOrder was answered, from call to answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Latency {
     /// Half of the answers were no slower.
     pub p50: f64,
