@@ -125,7 +125,7 @@ impl<'a> Bench<'a> {
         let floor = Floor::start(order.encoded_len()).await?;
         ground.watch(Part::Echo, floor.pid()?).await;
         let shop = Shop::open(ground.address(), &floor.endpoint, args.connections).await?;
-        Ok(Self {
+        let mut bench = Self {
             ground,
             shop: Arc::new(shop),
             args: args.clone(),
@@ -133,7 +133,23 @@ impl<'a> Bench<'a> {
             samples: Samples::default(),
             commits_per_payment: Vec::new(),
             round: 0,
-        })
+        };
+        bench.warm_up().await?;
+        Ok(bench)
+    }
+
+    /// Buys and pays a little, and lets Postgres look at its tables: a shop that has run for more
+    /// than a minute, which is when autovacuum would have done so.
+    async fn warm_up(&mut self) -> Result<()> {
+        eprintln!("warming up ...");
+        let scene = self.scene().await?;
+        for path in [Path::Winner, Path::Pay, Path::Read] {
+            self.measure(path, &scene).await.with_context(|| format!("warm up {path:?}"))?;
+        }
+        self.commits_per_payment.clear();
+        let mut postgres = self.administrator().await?;
+        sqlx::query("vacuum analyze").execute(&mut postgres).await?;
+        Ok(())
     }
 
     /// Measures every path once.
@@ -307,13 +323,16 @@ impl<'a> Bench<'a> {
 
     /// The next number of a transaction that writes, which is how many there were.
     async fn commits(&self) -> Result<i64> {
-        let postgres = self.ground.mesh().stores().postgres().context("a postgres of our own")?;
-        let mut connection =
-            PgConnection::connect(&format!("{}/firstcome", postgres.admin_url())).await?;
+        let mut connection = self.administrator().await?;
         let row = sqlx::query("select txid_snapshot_xmax(txid_current_snapshot())")
             .fetch_one(&mut connection)
             .await?;
         Ok(row.try_get(0)?)
+    }
+
+    async fn administrator(&self) -> Result<PgConnection> {
+        let postgres = self.ground.mesh().stores().postgres().context("a postgres of our own")?;
+        Ok(PgConnection::connect(&format!("{}/firstcome", postgres.admin_url())).await?)
     }
 
     /// Makes calls with all clocks running, and a short while after them.
