@@ -71,9 +71,7 @@ impl Service<Allowed> for Dispatch {
             Kind::Forward(upstream) => {
                 Box::pin(async move { answer(ways.forward(&route, upstream, call).await) })
             }
-            Kind::Local => {
-                Box::pin(async move { Ok(ways.local.clone().call(call.request).await?) })
-            }
+            Kind::Local => Box::pin(async move { ways.local.clone().call(call.request).await }),
         }
     }
 }

@@ -92,6 +92,7 @@ impl Address {
             ("FIRSTCOME_PAYMENT_ENDPOINT", endpoint(Service::Payment)),
             ("FIRSTCOME_DRAIN_TIMEOUT", DRAIN_TIMEOUT.to_owned()),
             ("FIRSTCOME_DEVELOPMENT", "true".to_owned()),
+            ("TOKIO_WORKER_THREADS", worker_threads().to_string()),
         ];
         env.extend(certificates::env(&self.certificates().files(service.peer())));
         if let Some(role) = service.role() {
@@ -111,4 +112,11 @@ impl Address {
         let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));
         env.chain(more.map(|(_, name, value)| (name.clone(), value.clone()))).collect()
     }
+}
+
+/// Threads of each process for its tasks. Five services, their stores and whoever loads them share
+/// this machine's cores: more threads would only wake each other up, which costs more than most of
+/// what they do.
+pub fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }

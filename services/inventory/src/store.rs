@@ -9,6 +9,7 @@ pub mod ledger;
 
 use std::time::Duration;
 
+use firstcome_mesh::postgres::LOOKS_UP_BY_KEY;
 use sqlx::{
     PgPool,
     migrate::Migrator,
@@ -37,7 +38,11 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]));
+            .connect_lazy_with(
+                options
+                    .options([("statement_timeout", STATEMENT_TIMEOUT_MS)])
+                    .options(LOOKS_UP_BY_KEY),
+            );
         Ok(Self { pool })
     }
 

@@ -3,7 +3,7 @@
 use std::{str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
+use firstcome_mesh::{Credentials, Shutdown, postgres::LOOKS_UP_BY_KEY, server::Server, upstream};
 use firstcome_proto::{
     access::Peer,
     order_v1::{
@@ -139,6 +139,8 @@ async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
+        .connect_with(
+            options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]).options(LOOKS_UP_BY_KEY),
+        )
         .await
 }

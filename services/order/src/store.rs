@@ -249,6 +249,8 @@ impl Store {
         let methods: Vec<&str> = payments.iter().map(|payment| payment.method.as_str()).collect();
         let addresses: Vec<Json<&Address>> =
             payments.iter().map(|payment| Json(&payment.address)).collect();
+        // The other payment is counted, not anti-joined: a join might walk all payments under way,
+        // and what is left of those that ended, where a count asks for this buyer's.
         let marked = orders!(
             change "update orders set step = 'pin', payment_method = mark.method, \
               address = mark.destination, next_step_at = now() + make_interval(secs => $5) \
@@ -256,8 +258,8 @@ impl Store {
               as mark (id, buyer, method, destination) \
               where orders.order_id = mark.id and orders.user_id = mark.buyer \
               and orders.state = 'pending_payment' and orders.step = 'expire' \
-              and not exists (select from orders as other \
-                where other.user_id = mark.buyer and other.paying)",
+              and (select count(*) from orders as other \
+                where other.user_id = mark.buyer and other.paying) = 0",
             &orders,
             &users,
             &methods as &[&str],

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use firstcome_local::address;
 use futures::future::BoxFuture;
 use http::uri::PathAndQuery;
 use tokio::{
@@ -63,8 +64,8 @@ impl Floor {
     pub async fn start(answer_bytes: usize) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe().context("find this program")?)
             .args(["echo", "--answer-bytes", &answer_bytes.to_string()])
-            // Whatever is tried on our processes: the floor is tonic as it comes.
-            .env_remove("TOKIO_WORKER_THREADS")
+            // As many as each of our processes has.
+            .env("TOKIO_WORKER_THREADS", address::worker_threads().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

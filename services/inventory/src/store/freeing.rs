@@ -52,24 +52,28 @@ impl Store {
         reservations: &[ReservationId],
     ) -> Result<HashMap<ReservationId, State>, sqlx::Error> {
         let ids: Vec<Uuid> = reservations.iter().map(|id| id.0).collect();
+        // The product beside each id, so that each is looked up by the whole of its key: of a new
+        // product the planner believes that it has one hold, and would read all of them instead.
+        let products = vec![product.0; ids.len()];
         let from: Vec<String> =
             command.starts_from().iter().map(|state| state.as_str().to_owned()).collect();
         let mut tx = self.pool.begin().await?;
         // The locks are taken in the order of ids, whatever the plan of the update.
         let changed = sqlx::query!(
             "with mine as (
-                 select reservation_id from holds
-                 where product_id = $1 and reservation_id = any($2) and state = any($3)
-                   and (not $4 or expires_at <= now())
-                 order by reservation_id for update
+                 select h.product_id, h.reservation_id
+                 from unnest($1::uuid[], $2::uuid[]) as wanted (product_id, reservation_id)
+                 join holds h using (product_id, reservation_id)
+                 where h.state = any($3) and (not $4 or h.expires_at <= now())
+                 order by h.reservation_id for update of h
              )
              update holds h
              set state = $5,
                  settled_at = case when $5 = 'settled' then clock_timestamp() else settled_at end
              from mine
-             where h.product_id = $1 and h.reservation_id = mine.reservation_id
+             where h.product_id = mine.product_id and h.reservation_id = mine.reservation_id
              returning h.reservation_id, h.seq, h.sku_ids, h.quantities",
-            product.0,
+            &products,
             &ids,
             &from,
             command == Command::Expire,
@@ -88,9 +92,10 @@ impl Store {
             .collect();
         apply_effect(&mut tx, command, &changed).await?;
         let states = sqlx::query!(
-            "select reservation_id, state from holds
-             where product_id = $1 and reservation_id = any($2)",
-            product.0,
+            "select h.reservation_id, h.state
+             from unnest($1::uuid[], $2::uuid[]) as wanted (product_id, reservation_id)
+             join holds h using (product_id, reservation_id)",
+            &products,
             &ids,
         )
         .fetch_all(&mut *tx)
