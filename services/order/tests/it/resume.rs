@@ -32,7 +32,7 @@ async fn a_payment_goes_on_from_whatever_step_its_process_died_at() {
     assert_eq!(shop.unfinished().await, i64::try_from(cases.len()).unwrap());
     first.kill();
 
-    let second = shop.replica().await;
+    let second = shop.replica_with_lease(LEASE).await;
     eventually(SOON, || async { shop.unfinished().await == 0 }).await;
     for case in &mut cases {
         case.buyer = second.buyer_of(case.buyer.id);
@@ -57,7 +57,7 @@ async fn a_cancelling_goes_on_after_its_process_died() {
     eventually(SOON, || async { shop.peers.hanging() == 2 }).await;
     first.kill();
 
-    let second = shop.replica().await;
+    let second = shop.replica_with_lease(LEASE).await;
     let buyers = buyers.map(|buyer| second.buyer_of(buyer.id));
     // Whoever asks again need not wait for the worker.
     is(&buyers[0].cancel(orders[0]).await, OrderState::Cancelled);
@@ -86,7 +86,8 @@ async fn an_expiry_goes_on_after_its_process_died() {
     eventually(SOON, || async { shop.peers.hanging() == 2 }).await;
     first.kill();
 
-    let second = shop.replica().await;
+    // A step that stalls belongs to its driver for a lease, and one may stall more than once.
+    let second = shop.replica_with_lease(LEASE).await;
     eventually(SOON, || async { shop.unfinished().await == 0 }).await;
     let buyer = second.buyer_of(buyer.id);
     for (product, order) in orders {
