@@ -21,7 +21,6 @@ pub mod upstream;
 pub mod batcher;
 pub mod failpoint;
 pub mod page;
-pub mod postgres;
 
 /// Every binary's: batches are made of many small pieces, which one thread makes and another drops.
 #[global_allocator]

@@ -46,10 +46,8 @@ impl App {
     /// Connects to the stores; fails when Redis cannot be reached at all.
     pub async fn build(service: &Service, shutdown: Shutdown) -> anyhow::Result<Self> {
         let credentials = service.serve.tls.open()?;
-        let store =
-            Store::connect(service.database_url.expose_secret(), service.database_connections)
-                .context("the database URL cannot be used")?;
-        store.ping().await.context("postgres does not answer")?;
+        let store = Store::connect(&service.database_url, service.database_connections);
+        let store = store.await.context("database")?;
         let redis = RedisPool::connect(service.redis_url.expose_secret()).await?;
         let gate = Gate::new(&redis);
         gate.install().await.context("the gate's functions cannot be loaded")?;

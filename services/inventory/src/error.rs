@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use firstcome_postgres::Trouble;
 use firstcome_proto::{Reason, Refusal};
 
 use crate::{
@@ -27,33 +28,16 @@ pub fn unavailable() -> Refusal {
 
 /// Postgres failed: logged here, told without detail.
 pub fn database(error: &sqlx::Error) -> Refusal {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => {
-            tracing::warn!(%error, "postgres does not answer");
-            unavailable()
-        }
-        sqlx::Error::Database(fault) if fault.code().is_some_and(|code| passes(&code)) => {
+    match Trouble::of(error) {
+        Trouble::Passing => {
             tracing::warn!(%error, "postgres is not serving");
             unavailable()
         }
-        _ => {
+        Trouble::Data | Trouble::Fault => {
             tracing::error!(%error, "postgres refused a statement");
             Refusal::internal()
         }
     }
-}
-
-/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
-/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
-/// (25006).
-fn passes(sqlstate: &str) -> bool {
-    let of_class = |class: &&str| sqlstate.starts_with(class);
-    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 /// A change of the catalogue was refused.

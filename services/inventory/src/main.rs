@@ -7,16 +7,13 @@ use firstcome_inventory::{
     store::Store,
 };
 use firstcome_mesh::{Shutdown, config, server, telemetry};
-use secrecy::ExposeSecret as _;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config: Config = config::load();
     telemetry::init(&config.logs);
     match config.command {
-        Command::Migrate { database_url } => {
-            Ok(Store::migrate(database_url.expose_secret()).await?)
-        }
+        Command::Migrate { database_url } => Ok(Store::migrate(&database_url).await?),
         Command::MeasureGate(wanted) => measure::run(&wanted).await,
         Command::Serve(service) => {
             let listener = server::bind(service.serve.listen).await;

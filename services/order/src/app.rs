@@ -1,9 +1,10 @@
 //! The service put together.
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use firstcome_mesh::{Credentials, Shutdown, postgres::LOOKS_UP_BY_KEY, server::Server, upstream};
+use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
+use firstcome_postgres::Pool;
 use firstcome_proto::{
     access::Peer,
     order_v1::{
@@ -11,12 +12,7 @@ use firstcome_proto::{
         order_service_server::OrderServiceServer,
     },
 };
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{
-    PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -31,10 +27,6 @@ use crate::{
 
 /// The binary's name, and the health service's word for "ready".
 const NAME: &str = "firstcome-order";
-/// A database that gives no connection in this time counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// No statement here takes longer, unless it waits for a lock that nobody will give back.
-const STATEMENT_TIMEOUT_MS: &str = "5000";
 
 /// This service's own schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -51,8 +43,8 @@ pub struct App {
 impl App {
     /// Connects to the database; peers are connected to when they are first called.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
-        let pool = pool(&config.database.database_url, config.database_connections);
-        let store = Store::new(pool.await.context("database")?);
+        let store = Store::connect(&config.database.database_url, config.database_connections);
+        let store = store.await.context("database")?;
         let credentials = config.mesh.tls.open()?;
         let channel = |peer: Peer, endpoint: &str| {
             upstream::channel_to(peer, endpoint, credentials.as_ref())
@@ -128,19 +120,5 @@ impl App {
 
 /// Brings the schema up to date.
 pub async fn migrate(database: &Database) -> anyhow::Result<()> {
-    let pool = pool(&database.database_url, 1).await.context("database")?;
-    MIGRATIONS.run(&pool).await.context("schema")?;
-    pool.close().await;
-    Ok(())
-}
-
-async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url.expose_secret())?;
-    PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(
-            options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]).options(LOOKS_UP_BY_KEY),
-        )
-        .await
+    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")
 }

@@ -3,8 +3,10 @@
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
 use firstcome_mesh::page::Page;
+use firstcome_postgres::{Pool, Settings, Trouble, broken_constraint};
 use firstcome_proto::{Money, OrderId, ProductId, SkuId, UserId, money::Currency};
-use sqlx::{PgPool, types::Json};
+use secrecy::SecretString;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,6 +17,8 @@ use crate::{
     place::Fingerprint,
 };
 
+/// No statement here takes longer, unless it waits for a lock that nobody will give back.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The constraint that allows one payment per buyer at a time.
 const ONE_PAYMENT_PER_USER: &str = "orders_one_payment_per_user";
 
@@ -36,32 +40,12 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let sqlstate = match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => return Self::Unavailable(error),
-            sqlx::Error::Database(fault) => fault.code().unwrap_or_default(),
-            _ => return Self::Fault(error),
-        };
-        if ["22", "23"].iter().any(|class| sqlstate.starts_with(class)) {
-            Self::Data(error)
-        } else if passes(&sqlstate) {
-            Self::Unavailable(error)
-        } else {
-            Self::Fault(error)
+        match Trouble::of(&error) {
+            Trouble::Data => Self::Data(error),
+            Trouble::Passing => Self::Unavailable(error),
+            Trouble::Fault => Self::Fault(error),
         }
     }
-}
-
-/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
-/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
-/// (25006).
-fn passes(sqlstate: &str) -> bool {
-    let of_class = |class: &&str| sqlstate.starts_with(class);
-    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 /// What came of the mark that begins a payment.
@@ -95,7 +79,7 @@ pub struct Move {
 /// The orders of this service in Postgres. Clones share one pool.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
 }
 
 struct Row {
@@ -144,9 +128,10 @@ macro_rules! orders {
 }
 
 impl Store {
-    /// Orders behind this pool.
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    /// Connects, with at most this many connections.
+    pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Self, sqlx::Error> {
+        let settings = Settings { connections_max, statement_timeout: STATEMENT_TIMEOUT };
+        Ok(Self { pool: Pool::connect(url, settings).await? })
     }
 
     /// Writes those that have no row yet, in one transaction, and gives the instant of writing of
@@ -300,9 +285,7 @@ impl Store {
         match marked {
             Ok(Some(row)) => Ok(Mark::Marked(row.try_into()?)),
             Ok(None) => Ok(Mark::Unchanged),
-            Err(sqlx::Error::Database(error))
-                if error.constraint() == Some(ONE_PAYMENT_PER_USER) =>
-            {
+            Err(error) if broken_constraint(&error) == Some(ONE_PAYMENT_PER_USER) => {
                 Ok(Mark::AnotherPayment)
             }
             Err(error) => Err(error.into()),

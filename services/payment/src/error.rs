@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firstcome_mesh::Rejected;
+use firstcome_postgres::Trouble;
 use firstcome_proto::{Reason, Refusal};
 use tonic::Status;
 
@@ -43,17 +44,7 @@ pub enum Error {
 impl From<sqlx::Error> for Error {
     /// Logs the detail, here and nowhere else.
     fn from(error: sqlx::Error) -> Self {
-        let passing = match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            sqlx::Error::Database(fault) => fault.code().is_some_and(|code| passes(&code)),
-            _ => false,
-        };
-        if passing {
+        if Trouble::of(&error) == Trouble::Passing {
             tracing::warn!(%error, "database does not answer");
             Self::StoreUnavailable
         } else {
@@ -61,14 +52,6 @@ impl From<sqlx::Error> for Error {
             Self::Internal
         }
     }
-}
-
-/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
-/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
-/// (25006).
-fn passes(sqlstate: &str) -> bool {
-    let of_class = |class: &&str| sqlstate.starts_with(class);
-    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 impl From<Error> for Refusal {

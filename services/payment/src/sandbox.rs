@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use firstcome_mesh::{Batcher, Deadline, batcher};
 use firstcome_proto::PaymentId;
-use sqlx::PgPool;
 
 use crate::provider::{Charge, Provider, Standing, Unknown};
 use card::Card;
-use ledger::{Ledger, Step};
+pub use ledger::Ledger;
+use ledger::Step;
 
 /// The sandbox's own patience with its own ledger, whoever waits.
 const STEP_LONGEST: Duration = Duration::from_secs(10);
@@ -36,9 +36,9 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Over its own pool; `slow` is how late its slow card answers.
-    pub fn new(pool: PgPool, slow: Duration) -> Self {
-        Self { ledger: Batcher::carrying_abandoned(Ledger::new(pool), LIMITS), slow }
+    /// Over its own ledger; `slow` is how late its slow card answers.
+    pub fn new(ledger: Ledger, slow: Duration) -> Self {
+        Self { ledger: Batcher::carrying_abandoned(ledger, LIMITS), slow }
     }
 
     /// Ends what is queued, then closes the connections.

@@ -9,8 +9,9 @@ use firstcome_mesh::{
     Answers, BatchCall, Batcher, Deadline, batcher,
     page::{Cursor, Page},
 };
+use firstcome_postgres::{Pool, Settings};
 use firstcome_proto::{Money, PaymentId, UserId, money::Currency};
-use sqlx::PgPool;
+use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ use crate::{
     provider::Standing,
 };
 
+/// No statement here takes longer, unless it waits for a lock that nobody will give back.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One batch in flight for each statement: two would only wait for each other's row locks.
 const LIMITS: batcher::Limits = batcher::Limits {
     batch_items_max: 256,
@@ -31,20 +34,22 @@ const LIMITS: batcher::Limits = batcher::Limits {
 /// The rows. Clones share one pool and its queues.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     begin: Batcher<Batched<Begin>>,
     find: Batcher<Batched<Find>>,
     follow: Batcher<Batched<Follow>>,
 }
 
 impl Store {
-    /// Over this pool.
-    pub fn new(pool: PgPool) -> Self {
+    /// Connects, with at most this many connections.
+    pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Self, sqlx::Error> {
+        let settings = Settings { connections_max, statement_timeout: STATEMENT_TIMEOUT };
+        let pool = Pool::connect(url, settings).await?;
         let begin = Batcher::new(Batched::over(&pool), LIMITS);
         let find = Batcher::new(Batched::over(&pool), LIMITS);
         // The provider has moved already: the row follows even when the caller has left.
         let follow = Batcher::carrying_abandoned(Batched::over(&pool), LIMITS);
-        Self { pool, begin, find, follow }
+        Ok(Self { pool, begin, find, follow })
     }
 
     /// Saves an intent, and reads the payment of that id: this one, or the one that was there.
@@ -149,19 +154,19 @@ trait Statement: Send + Sync + 'static {
     type Answer: Send + 'static;
 
     fn run(
-        pool: &PgPool,
+        pool: &Pool,
         items: Vec<Self::Item>,
     ) -> impl Future<Output = Result<Vec<Result<Self::Answer, Error>>, Error>> + Send;
 }
 
 /// A statement behind a queue.
 struct Batched<S> {
-    pool: PgPool,
+    pool: Pool,
     statement: PhantomData<fn() -> S>,
 }
 
 impl<S> Batched<S> {
-    fn over(pool: &PgPool) -> Self {
+    fn over(pool: &Pool) -> Self {
         Self { pool: pool.clone(), statement: PhantomData }
     }
 }
@@ -191,7 +196,7 @@ impl Statement for Begin {
     type Answer = Payment;
 
     async fn run(
-        pool: &PgPool,
+        pool: &Pool,
         mut intents: Vec<Intent>,
     ) -> Result<Vec<Result<Payment, Error>>, Error> {
         let asked: Vec<PaymentId> = intents.iter().map(|intent| intent.payment).collect();
@@ -237,7 +242,7 @@ impl Statement for Find {
     type Answer = Option<Payment>;
 
     async fn run(
-        pool: &PgPool,
+        pool: &Pool,
         asked: Vec<PaymentId>,
     ) -> Result<Vec<Result<Option<Payment>, Error>>, Error> {
         let ids: Vec<Uuid> = asked.iter().map(|id| id.0).collect();
@@ -253,7 +258,7 @@ impl Statement for Follow {
     type Answer = Payment;
 
     async fn run(
-        pool: &PgPool,
+        pool: &Pool,
         items: Vec<(PaymentId, Standing)>,
     ) -> Result<Vec<Result<Payment, Error>>, Error> {
         let asked: Vec<PaymentId> = items.iter().map(|(id, _)| *id).collect();
@@ -307,7 +312,7 @@ impl Statement for Follow {
 
 /// Reads the rows that the statement before did not touch: they were there, or were further.
 async fn read_missing(
-    pool: &PgPool,
+    pool: &Pool,
     asked: &[PaymentId],
     payments: &mut HashMap<PaymentId, Payment>,
 ) -> Result<(), Error> {
@@ -319,7 +324,7 @@ async fn read_missing(
     Ok(())
 }
 
-async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<PaymentId, Payment>, Error> {
+async fn read(pool: &Pool, ids: &[Uuid]) -> Result<HashMap<PaymentId, Payment>, Error> {
     let rows = sqlx::query_as!(
         Row,
         "select payment_id, user_id, amount_minor, currency, payment_method, state, decline_code,

@@ -1,19 +1,16 @@
 //! The service put together.
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
+use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
     account_service_server::AccountServiceServer, token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{
-    PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use secrecy::ExposeSecret as _;
+use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -31,10 +28,6 @@ use crate::{
 
 /// The binary's name, and the health service's word for "ready".
 const NAME: &str = "firstcome-user";
-/// A database that gives no connection in this time counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// No statement here takes longer, unless it waits for a lock that nobody will give back.
-const STATEMENT_TIMEOUT_MS: &str = "30000";
 
 /// The schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -58,7 +51,7 @@ impl App {
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let credentials = config.mesh.tls.open()?;
         let url = &config.database.database_url;
-        let store = Store::new(pool(url, config.database_connections).await.context("database")?);
+        let store = Store::connect(url, config.database_connections).await.context("database")?;
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
         let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
         let hasher = Hasher::start().await?;
@@ -119,10 +112,7 @@ impl App {
 
 /// Brings the schema up to date.
 pub async fn migrate(database: &Database) -> anyhow::Result<()> {
-    let pool = pool(&database.database_url, 1).await.context("database")?;
-    MIGRATIONS.run(&pool).await?;
-    pool.close().await;
-    Ok(())
+    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")
 }
 
 /// Makes an operator's account, or makes an account an operator's, and prints its id.
@@ -130,20 +120,10 @@ pub async fn create_admin(wanted: &CreateAdmin) -> anyhow::Result<()> {
     let email = Email::from_field("email", &wanted.email).expect("the configuration was checked");
     let password = Password::new("password", wanted.password.clone());
     let password = password.expect("the configuration was checked");
-    let store = Store::new(pool(&wanted.database.database_url, 1).await.context("database")?);
+    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
     let password_hash = Hasher::start().await?.hash(password).await?;
     let user = store.create_admin(&email, &password_hash).await?;
     store.close().await;
     println!("{user}");
     Ok(())
-}
-
-/// Connections to a database.
-pub(crate) async fn pool(url: &SecretString, connections_max: u32) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url.expose_secret())?;
-    PgPoolOptions::new()
-        .max_connections(connections_max)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]))
-        .await
 }

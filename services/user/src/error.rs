@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use firstcome_postgres::Trouble;
 use firstcome_proto::{Reason, Refusal};
 use tonic::Status;
 
@@ -54,31 +55,13 @@ impl Error {
 impl From<sqlx::Error> for Error {
     /// Logs the detail, here and nowhere else.
     fn from(error: sqlx::Error) -> Self {
-        let passing = match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            sqlx::Error::Database(fault) => fault.code().is_some_and(|code| passes(&code)),
-            _ => false,
-        };
-        if passing {
+        if Trouble::of(&error) == Trouble::Passing {
             tracing::warn!(%error, "database does not answer");
             Self::StoreUnavailable
         } else {
             Self::internal("statement failed", error)
         }
     }
-}
-
-/// True for the SQLSTATE of a trouble that is Postgres's own and passes: a lost connection (08),
-/// a deadlock (40), lack of resources (53), an operator (57), its system (58), a former primary
-/// (25006).
-fn passes(sqlstate: &str) -> bool {
-    let of_class = |class: &&str| sqlstate.starts_with(class);
-    ["08", "40", "53", "57", "58"].iter().any(of_class) || sqlstate == "25006"
 }
 
 impl From<firstcome_redis::Error> for Error {

@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use crate::{
     account::{Password, Role},
-    app,
     config::Seed,
     password::Hasher,
     session,
@@ -38,7 +37,7 @@ struct Line<'a> {
 /// Makes the users, unless only tokens are wanted, and writes a token for each.
 pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
     let started = Instant::now();
-    let store = Store::new(app::pool(&wanted.database.database_url, 1).await.context("database")?);
+    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
     let users: Vec<Seeded> = (0..wanted.count).map(|n| user(&wanted.prefix, n)).collect();
     if wanted.sign_only {
         let there = store.count_seeded(&users).await?;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use firstcome_postgres::{Pool, Settings};
 use firstcome_proto::{SessionId, UserId};
-use sqlx::{PgPool, postgres::types::PgInterval};
+use secrecy::SecretString;
+use sqlx::{Connection as _, postgres::types::PgInterval};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -14,6 +16,8 @@ use crate::{
     token::KeyPair,
 };
 
+/// No statement here takes longer, unless it waits for a lock that nobody will give back.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The name of the secret that refresh tokens are derived from.
 const REFRESH_SECRET: &str = "refresh";
 /// Users of one statement when seeding: arrays of a few megabytes.
@@ -22,7 +26,7 @@ const SEED_ROWS_MAX: usize = 5_000;
 /// The rows. Clones share one pool.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
 }
 
 /// A user made in bulk.
@@ -37,9 +41,10 @@ pub struct Seeded {
 }
 
 impl Store {
-    /// Over this pool.
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    /// Connects, with at most this many connections.
+    pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Self, sqlx::Error> {
+        let settings = Settings { connections_max, statement_timeout: STATEMENT_TIMEOUT };
+        Ok(Self { pool: Pool::connect(url, settings).await? })
     }
 
     /// Saves a sign-up in place of an unverified one; false when the address is taken for good.
@@ -300,7 +305,8 @@ impl Store {
             let ids: Vec<Uuid> = users.iter().map(|seeded| seeded.user.0).collect();
             let emails: Vec<String> = users.iter().map(|seeded| seeded.email.clone()).collect();
             let sessions: Vec<Uuid> = users.iter().map(|seeded| seeded.session.0).collect();
-            let mut transaction = self.pool.begin().await?;
+            let mut lent = self.pool.acquire().await?;
+            let mut transaction = lent.begin().await?;
             sqlx::query!(
                 "insert into users
                      (user_id, email, name, phone, password_hash, state, role, signup_id)
@@ -331,6 +337,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
+            lent.give_back();
         }
         Ok(())
     }

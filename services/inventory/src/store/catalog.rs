@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use firstcome_mesh::page::{Cursor, Page};
+use firstcome_postgres::broken_constraint;
 use firstcome_proto::{Money, ProductId, SkuId, money::Currency};
-use sqlx::PgExecutor;
+use sqlx::{Connection as _, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, broken_constraint};
+use super::Store;
 use crate::catalog::{Drop, NewProduct, Product, Sku};
 
 /// Why a product was not made.
@@ -77,7 +78,8 @@ impl Store {
     /// Makes a product; the same key gives the one it made.
     pub async fn create_product(&self, new: &NewProduct) -> Result<Product, CreateError> {
         let product = ProductId(Uuid::now_v7());
-        let mut tx = self.pool.begin().await?;
+        let mut lent = self.pool.acquire().await?;
+        let mut tx = lent.begin().await?;
         let made = sqlx::query!(
             "insert into products (product_id, name, description, currency, idempotency_key,
                                    fingerprint)
@@ -100,6 +102,7 @@ impl Store {
         };
         if !is_made {
             tx.rollback().await?;
+            lent.give_back();
             return self.product_of_key(new).await;
         }
 
@@ -132,6 +135,7 @@ impl Store {
         .await?;
         let made = read_product(&mut *tx, product).await?;
         tx.commit().await?;
+        lent.give_back();
         Ok(made.expect("it was made in this transaction"))
     }
 

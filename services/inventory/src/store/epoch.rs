@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use firstcome_proto::{BuyerId, ProductId, SkuId};
-use sqlx::{Postgres, Transaction};
+use sqlx::{Connection as _, Postgres, Transaction};
 use time::OffsetDateTime;
 
 use super::{Store, catalog::read_product, ledger::HoldRow};
@@ -62,7 +62,8 @@ impl Store {
         failed: i64,
         change: Option<&Change>,
     ) -> Result<Advance, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut lent = self.pool.acquire().await?;
+        let mut tx = lent.begin().await?;
         let mut stock = sqlx::query_as!(
             StockRow,
             "select sku_id, total, held, settled, epoch from stock
@@ -99,6 +100,7 @@ impl Store {
         let image = image(&mut tx, &view, &stock, epoch).await?;
         // Committed before the gate is touched: one epoch is never issued twice.
         tx.commit().await?;
+        lent.give_back();
         Ok(Advance::Started(view, Box::new(image)))
     }
 }

@@ -1,13 +1,12 @@
 //! What happens to a hold after its admission, and what the gate has yet to be told of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use firstcome_proto::{ProductId, ReservationId, SkuId};
-use sqlx::{Postgres, Transaction};
+use firstcome_proto::{ProductId, ReservationId};
 use uuid::Uuid;
 
-use super::{Store, ledger::units_by_sku};
-use crate::hold::{Command, Line, State};
+use super::Store;
+use crate::hold::{Command, State};
 
 /// How long a message that the gate could not take waits for its next try.
 const RETRY_MS: f64 = 500.0;
@@ -34,17 +33,60 @@ pub struct Message {
     pub action: Action,
 }
 
-/// A hold that a command changed.
-struct Changed {
-    product: ProductId,
-    reservation: ReservationId,
-    seq: i64,
-    lines: Vec<Line>,
+/// The statement that does a command to the holds that `mine` finds and locks, in one order of
+/// rows: holds by id, then stock by SKU. The counters follow, and when units come back the gate is
+/// told, all or nothing and in one round trip. Takes what `$1` to `$4` stand for from the command;
+/// those of `mine` begin with `$5`.
+macro_rules! change_holds {
+    (mine $mine:literal, $command:expr $(, $argument:expr)* $(,)?) => {
+        sqlx::query_scalar!(
+            r#"with mine as materialized ("# + $mine + r#"),
+            changed as (
+                update holds h
+                set state = $1,
+                    settled_at = case when $1 = 'settled' then clock_timestamp()
+                                      else h.settled_at end
+                from mine
+                where h.product_id = mine.product_id and h.reservation_id = mine.reservation_id
+                returning h.product_id, h.reservation_id, h.seq, h.sku_ids, h.quantities
+            ),
+            moving as (
+                select line.sku_id, sum(line.quantity)::integer as units
+                from changed, unnest(changed.sku_ids, changed.quantities)
+                     as line (sku_id, quantity)
+                where $2::integer <> 0 or $3::integer <> 0
+                group by line.sku_id
+            ),
+            locked as materialized (
+                select stock.sku_id, moving.units
+                from stock join moving on moving.sku_id = stock.sku_id
+                order by stock.sku_id
+                for update of stock
+            ),
+            moved as (
+                update stock
+                set held = stock.held + $2 * locked.units,
+                    settled = stock.settled + $3 * locked.units,
+                    touched_at = clock_timestamp()
+                from locked where stock.sku_id = locked.sku_id
+            ),
+            told as (
+                insert into gate_outbox (product_id, reservation_id, seq, action)
+                select product_id, reservation_id, seq, 'free' from changed where $4
+            )
+            select reservation_id from changed"#,
+            $command.leads_to().as_str(),
+            $command.effect().held,
+            $command.effect().settled,
+            $command.frees(),
+            $($argument),*
+        )
+    };
 }
 
 impl Store {
     /// Does a command to holds of one product and gives the state each is in afterwards; a
-    /// reservation without a row is left out. One transaction.
+    /// reservation without a row is left out.
     pub async fn command(
         &self,
         command: Command,
@@ -55,90 +97,66 @@ impl Store {
         // The product beside each id, so that each is looked up by the whole of its key: of a new
         // product the planner believes that it has one hold, and would read all of them instead.
         let products = vec![product.0; ids.len()];
-        let from: Vec<String> =
-            command.starts_from().iter().map(|state| state.as_str().to_owned()).collect();
-        let mut tx = self.pool.begin().await?;
-        // The locks are taken in the order of ids, whatever the plan of the update.
-        let changed = sqlx::query!(
-            "with mine as (
-                 select h.product_id, h.reservation_id
-                 from unnest($1::uuid[], $2::uuid[]) as wanted (product_id, reservation_id)
-                 join holds h using (product_id, reservation_id)
-                 where h.state = any($3) and (not $4 or h.expires_at <= now())
-                 order by h.reservation_id for update of h
-             )
-             update holds h
-             set state = $5,
-                 settled_at = case when $5 = 'settled' then clock_timestamp() else settled_at end
-             from mine
-             where h.product_id = mine.product_id and h.reservation_id = mine.reservation_id
-             returning h.reservation_id, h.seq, h.sku_ids, h.quantities",
+        let from: Vec<&str> = command.starts_from().iter().map(|state| state.as_str()).collect();
+        let changed = change_holds!(
+            mine "select h.product_id, h.reservation_id
+                  from unnest($5::uuid[], $6::uuid[]) as wanted (product_id, reservation_id)
+                  join holds h using (product_id, reservation_id)
+                  where h.state = any($7) and (not $8 or h.expires_at <= now())
+                  order by h.reservation_id for update of h",
+            command,
             &products,
             &ids,
-            &from,
+            &from as &[&str],
             command == Command::Expire,
-            command.leads_to().as_str(),
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&self.pool)
         .await?;
-        let changed: Vec<Changed> = changed
-            .into_iter()
-            .map(|row| Changed {
-                product,
-                reservation: ReservationId(row.reservation_id),
-                seq: row.seq,
-                lines: lines(row.sku_ids, row.quantities),
-            })
-            .collect();
-        apply_effect(&mut tx, command, &changed).await?;
+        let reached = changed.into_iter().map(|id| (ReservationId(id), command.leads_to()));
+        let mut states: HashMap<_, _> = reached.collect();
+        let others: Vec<Uuid> =
+            ids.into_iter().filter(|id| !states.contains_key(&ReservationId(*id))).collect();
+        if !others.is_empty() {
+            // A statement of its own, after the other: it sees what that one waited for.
+            states.extend(self.states(product, &others).await?);
+        }
+        Ok(states)
+    }
+
+    async fn states(
+        &self,
+        product: ProductId,
+        ids: &[Uuid],
+    ) -> Result<impl Iterator<Item = (ReservationId, State)> + use<>, sqlx::Error> {
+        let products = vec![product.0; ids.len()];
         let states = sqlx::query!(
             "select h.reservation_id, h.state
              from unnest($1::uuid[], $2::uuid[]) as wanted (product_id, reservation_id)
              join holds h using (product_id, reservation_id)",
             &products,
-            &ids,
+            ids,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&self.pool)
         .await?;
-        tx.commit().await?;
-
         let state_of = |word: &str| State::parse(word).expect("a constraint lists the states");
-        Ok(states
-            .into_iter()
-            .map(|row| (ReservationId(row.reservation_id), state_of(&row.state)))
-            .collect())
+        let states = states.into_iter();
+        Ok(states.map(move |row| (ReservationId(row.reservation_id), state_of(&row.state))))
     }
 
     /// Expires overdue holds of any product, the longest overdue first, and gives how many.
     /// Several replicas may do this at once.
     pub async fn expire_overdue(&self, count_max: i64) -> Result<usize, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
-        let changed = sqlx::query!(
-            "with overdue as (
-                 select product_id, reservation_id from holds
-                 where state = 'held' and expires_at <= now()
-                 order by expires_at limit $1
-                 for update skip locked
-             )
-             update holds h set state = 'expired' from overdue o
-             where h.product_id = o.product_id and h.reservation_id = o.reservation_id
-             returning h.product_id, h.reservation_id, h.seq, h.sku_ids, h.quantities",
+        let expired = change_holds!(
+            mine "select product_id, reservation_id from holds
+                  where state = 'held' and expires_at <= now()
+                  order by expires_at limit $5
+                  for update skip locked",
+            Command::Expire,
             count_max,
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&self.pool)
         .await?;
-        let changed: Vec<Changed> = changed
-            .into_iter()
-            .map(|row| Changed {
-                product: ProductId(row.product_id),
-                reservation: ReservationId(row.reservation_id),
-                seq: row.seq,
-                lines: lines(row.sku_ids, row.quantities),
-            })
-            .collect();
-        apply_effect(&mut tx, Command::Expire, &changed).await?;
-        tx.commit().await?;
-        Ok(changed.len())
+        Ok(expired.len())
     }
 
     /// Marks settled holds whose return window is surely over, so that the gate may forget them;
@@ -220,50 +238,3 @@ impl Store {
 }
 
 type ClaimedRow = (i64, Uuid, Uuid, i64, String);
-
-fn lines(sku_ids: Vec<Uuid>, quantities: Vec<i32>) -> Vec<Line> {
-    let lines = sku_ids.into_iter().zip(quantities);
-    lines.map(|(sku, quantity)| Line { sku: SkuId(sku), quantity }).collect()
-}
-
-/// Moves the counters in SKU order and, when units come back, tells the gate, all in the
-/// transaction that changed the holds.
-async fn apply_effect(
-    tx: &mut Transaction<'_, Postgres>,
-    command: Command,
-    changed: &[Changed],
-) -> Result<(), sqlx::Error> {
-    let effect = command.effect();
-    if effect.held != 0 || effect.settled != 0 {
-        let units: BTreeMap<SkuId, i32> = units_by_sku(changed.iter().map(|c| c.lines.as_slice()));
-        for (sku, units) in units {
-            sqlx::query!(
-                "update stock set held = held + $2, settled = settled + $3,
-                                  touched_at = clock_timestamp()
-                 where sku_id = $1",
-                sku.0,
-                units * effect.held,
-                units * effect.settled,
-            )
-            .execute(&mut **tx)
-            .await?;
-        }
-    }
-    if command.frees() && !changed.is_empty() {
-        let products: Vec<Uuid> = changed.iter().map(|c| c.product.0).collect();
-        let reservations: Vec<Uuid> = changed.iter().map(|c| c.reservation.0).collect();
-        let seqs: Vec<i64> = changed.iter().map(|c| c.seq).collect();
-        sqlx::query!(
-            "insert into gate_outbox (product_id, reservation_id, seq, action)
-             select product_id, reservation_id, seq, 'free'
-             from unnest($1::uuid[], $2::uuid[], $3::bigint[])
-                  as freed (product_id, reservation_id, seq)",
-            &products,
-            &reservations,
-            &seqs,
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(())
-}

@@ -1,12 +1,13 @@
 //! Admissions: the one transaction that makes them true.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use firstcome_postgres::broken_constraint;
 use firstcome_proto::{BuyerId, ProductId, ReservationId, SkuId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, broken_constraint};
+use super::Store;
 use crate::hold::{Hold, Line, State, Wish};
 
 /// What `require_epoch` raises.
@@ -165,15 +166,6 @@ impl Store {
         .await?;
         Ok(rows.into_iter().map(|row| (ReservationId(row.reservation_id), row.seq)).collect())
     }
-}
-
-/// Units per SKU, in SKU order.
-pub(super) fn units_by_sku<'a>(holds: impl Iterator<Item = &'a [Line]>) -> BTreeMap<SkuId, i32> {
-    let mut units = BTreeMap::new();
-    for line in holds.flatten() {
-        *units.entry(line.sku).or_insert(0) += line.quantity;
-    }
-    units
 }
 
 /// A broken constraint means that the gate gave what the ledger does not have.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_follow_exactly_where_the_table_says() {
     let database = stores().await.database("fc_payment", &MIGRATIONS).await;
-    let store = Store::new(database.pool.clone());
+    let store = Store::connect(&database.url.clone().into(), 4).await.unwrap();
     let deadline = Deadline::after(Duration::from_secs(30));
     let standings = [
         Standing::Authorized,

@@ -1,0 +1,8 @@
+//! How a service reaches Postgres: connections that stay at hand, the settings of a session, and
+//! what a failed statement means. The statements themselves stand in each service's `store.rs`.
+
+mod pool;
+mod trouble;
+
+pub use pool::{Lent, Pool, Settings};
+pub use trouble::{Trouble, broken_constraint};

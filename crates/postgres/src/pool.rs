@@ -1,0 +1,269 @@
+//! Connections that stay at hand.
+//!
+//! sqlx asks a connection whether it lives each time it is taken and again each time it is given
+//! back: two round trips for each statement. In front of its pool stand the connections that did
+//! their last statement well; the next statement has them without a question. What ended in any
+//! other way (an error, a caller who left, a transaction without its end) goes back to sqlx, which
+//! finishes, tests or replaces it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    ops::{Deref, DerefMut},
+    str::FromStr as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{
+    FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    Connection as _, Either, Execute, Executor, PgPool, Postgres, SqlStr,
+    migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
+    postgres::{
+        PgConnectOptions, PgConnection, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
+        PgTypeInfo,
+    },
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// A database that gives no connection in this time counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that rested longer is asked whether it lives: under load nobody waits for that,
+/// and nobody is handed what a restart broke an hour ago.
+const RESTED_MAX: Duration = Duration::from_secs(1);
+/// At hand longest without a look by sqlx, which closes what has lived too long.
+const AT_HAND_MAX: Duration = Duration::from_secs(60);
+
+/// Statements here look rows up by key, a batch at a time, and are right to walk indexes however
+/// small or new a table is. The planner cannot know: what it learnt of a table is a minute old, a
+/// drop's rows are younger, and a plan that is prepared while a table is empty reads all of it
+/// when it is full. So the ways that read whole tables are taken last; and since every plan is
+/// then the same, each connection plans a statement once, and not once for each small batch.
+const LOOKS_UP_BY_KEY: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
+/// How a service uses its database.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Connections at most.
+    pub connections_max: u32,
+    /// A statement that takes longer fails as passing: it waits for a lock that nobody will give
+    /// back.
+    pub statement_timeout: Duration,
+}
+
+/// A service's connections. Clones share them.
+#[derive(Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sqlx: PgPool,
+    /// One for each connection that may be lent at once. sqlx has as many, so whoever has a permit
+    /// waits there for nothing but a connection that is being tested or made.
+    permits: Arc<Semaphore>,
+    /// The last one given back is the first one taken: few connections do most of the work, and
+    /// know their statements.
+    at_hand: Mutex<VecDeque<AtHand>>,
+}
+
+struct AtHand {
+    connection: PoolConnection<Postgres>,
+    /// When sqlx gave it to us.
+    since: Instant,
+    rests_since: Instant,
+}
+
+impl Pool {
+    /// Connects; fails when Postgres does not answer.
+    ///
+    /// # Errors
+    /// An unreadable URL, a refused log-in, or no answer within three seconds.
+    pub async fn connect(url: &SecretString, settings: Settings) -> Result<Self, sqlx::Error> {
+        let options = PgConnectOptions::from_str(url.expose_secret())?;
+        let timeout_ms = settings.statement_timeout.as_millis();
+        let sqlx = PgPoolOptions::new()
+            .max_connections(settings.connections_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(
+                options.options([("statement_timeout", timeout_ms)]).options(LOOKS_UP_BY_KEY),
+            )
+            .await?;
+        let permits = usize::try_from(settings.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
+        Ok(Self { inner: Arc::new(Inner { sqlx, permits, at_hand: Mutex::default() }) })
+    }
+
+    /// Brings a schema up to date, however long that takes.
+    ///
+    /// # Errors
+    /// Those of [`Pool::connect`], and of the migrations.
+    pub async fn migrate(url: &SecretString, migrations: &Migrator) -> Result<(), MigrateError> {
+        let mut connection = PgConnection::connect(url.expose_secret()).await?;
+        migrations.run(&mut connection).await?;
+        Ok(connection.close().await?)
+    }
+
+    /// Lends one connection, for what takes several statements.
+    ///
+    /// # Errors
+    /// [`sqlx::Error::PoolTimedOut`] when none is free within three seconds, and whatever
+    /// connecting says.
+    pub async fn acquire(&self) -> Result<Lent, sqlx::Error> {
+        let permit = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.inner.permits).acquire_owned());
+        let permit = permit.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
+        let (connection, since) = match self.inner.take().await {
+            Some(AtHand { connection, since, .. }) => (connection, since),
+            None => (self.inner.sqlx.acquire().await?, Instant::now()),
+        };
+        Ok(Lent { pool: self.clone(), connection, since, _permit: permit })
+    }
+
+    /// Lends no more, waits for what is lent, and closes everything.
+    pub async fn close(&self) {
+        self.inner.permits.close();
+        self.inner.at_hand.lock().clear();
+        self.inner.sqlx.close().await;
+    }
+}
+
+impl Inner {
+    /// The connection that was used last, if it lives.
+    async fn take(&self) -> Option<AtHand> {
+        let mut last = self.at_hand.lock().pop_back()?;
+        if last.rests_since.elapsed() > RESTED_MAX && last.connection.ping().await.is_err() {
+            // What broke this one has broken the others too: let sqlx look at them.
+            self.at_hand.lock().clear();
+            return None;
+        }
+        Some(last)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at_hand = self.inner.at_hand.lock().len();
+        f.debug_struct("Pool").field("at_hand", &at_hand).finish_non_exhaustive()
+    }
+}
+
+/// A connection that is lent. Dropping it, as an error does, lets sqlx see to it; who has read
+/// every answer gives it back.
+pub struct Lent {
+    pool: Pool,
+    connection: PoolConnection<Postgres>,
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    /// Keeps it at hand for the next statement. No transaction may be open.
+    pub fn give_back(self) {
+        let Self { pool, connection, since, _permit } = self;
+        if since.elapsed() > AT_HAND_MAX || pool.inner.permits.is_closed() {
+            return; // sqlx looks at it
+        }
+        let mut at_hand = pool.inner.at_hand.lock();
+        at_hand.push_back(AtHand { connection, since, rests_since: Instant::now() });
+        // After a burst there are more than are used: sqlx closes what stays idle.
+        if at_hand.front().is_some_and(|first| first.rests_since.elapsed() > AT_HAND_MAX) {
+            drop(at_hand.pop_front());
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl<'p> Executor<'p> for &Pool {
+    type Database = Postgres;
+
+    /// Reads the answer whole before it hands out the first row, so that no reader keeps a
+    /// connection waiting.
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let pool = self.clone();
+        let answer = async move {
+            let mut lent = pool.acquire().await?;
+            let answer: Vec<_> = lent.fetch_many(query).try_collect().await?;
+            lent.give_back();
+            Ok(stream::iter(answer.into_iter().map(Ok)))
+        };
+        answer.try_flatten_stream().boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let pool = self.clone();
+        let answer = async move {
+            let mut lent = pool.acquire().await?;
+            let row = lent.fetch_optional(query).await?;
+            lent.give_back();
+            Ok(row)
+        };
+        answer.boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        let pool = self.clone();
+        async move { pool.acquire().await?.prepare_with(sql, parameters).await }.boxed()
+    }
+
+    #[doc(hidden)]
+    fn describe<'e>(
+        self,
+        sql: SqlStr,
+    ) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        let pool = self.clone();
+        async move { pool.acquire().await?.describe(sql).await }.boxed()
+    }
+}
