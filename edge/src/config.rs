@@ -28,9 +28,9 @@ const ADDRESS_LIMIT_DEFAULT: &str = "200/s burst 1000";
 const USER_LIMIT_DEFAULT: &str = "50/s burst 200";
 /// Methods that try a password or a code, or send a mail: a person needs three of them in a row.
 const CREDENTIALS_LIMIT_DEFAULT: &str = "60/m burst 100";
-/// Two calls in flight, because the second fills while the winners of the first are being
-/// committed.
-const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
+/// One call in flight gathers the most. A second one would let a product's losers pass its winners,
+/// whose commits they wait for, and cost everybody a tenth.
+const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
 /// Buyers who wait for one product, and for all of them; about 1 KiB each.
 const BUYERS_OF_PRODUCT_MAX: usize = 32_768;
 const BUYERS_MAX: usize = 65_536;

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod incoming;
+mod streamed;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -12,6 +13,7 @@ use tonic::{service::RoutesBuilder, transport::Server as Transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::authorize::AuthorizeLayer;
+pub use self::streamed::{Streamed, streamed};
 use crate::{Shutdown, open_files, tls::Credentials};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.

@@ -2,7 +2,9 @@
 //! what a failed statement means. The statements themselves stand in each service's `store.rs`.
 
 mod pool;
+mod slices;
 mod trouble;
 
 pub use pool::{Lent, Pool, Settings};
+pub use slices::Slices;
 pub use trouble::{Trouble, broken_constraint};

@@ -2,6 +2,7 @@
 //! books against what the buyers were told.
 
 pub mod bench;
+pub mod calls;
 pub mod counter;
 pub mod down;
 pub mod ghz;

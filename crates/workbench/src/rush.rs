@@ -28,13 +28,14 @@ pub use crowd::mailed_code;
 pub use tally::Latency;
 
 use crate::{
+    calls::Person,
     receipts::{Call, Ledger, Receipts},
     report::RushReport,
     verify::{self, VerifySources},
 };
 use progress::Progress;
 use sale::Sale;
-use stampede::{Person, Stampede};
+use stampede::Stampede;
 
 /// Between the drop's scheduling and its opening: everybody is at the door by then.
 const OPENS_IN: Duration = Duration::from_secs(2);

@@ -16,8 +16,8 @@ use crate::reserve::Gathered;
 const FORGET_AFTER_DEFAULT: &str = "14d";
 /// Two batchers, five duties and a few reads at once; Postgres serves 100 to all services.
 const DATABASE_CONNECTIONS_DEFAULT: u32 = 16;
-/// A shard runs one call at a time; a second one in flight hides the way there and back.
-const GATE_BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
+/// A shard runs one call at a time, and one call in flight gathers the most.
+const GATE_BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
 /// The stock row admits one transaction at a time, so one call in flight gathers the most.
 const LEDGER_BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
 

@@ -4,6 +4,8 @@
 //! Postgres has committed. Whatever the gate admitted stands in its `unconfirmed` stream until
 //! then, so an admission that nobody finishes here is finished by [`crate::keeper`].
 
+mod confirmations;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -15,6 +17,8 @@ use std::{
 
 use firstcome_mesh::{Answers, BatchCall, Batcher, Deadline, Shutdown, batcher::Limits, failpoint};
 use firstcome_proto::{ProductId, Reason, Refusal, ReservationId, SkuId, timestamp};
+
+use confirmations::Confirmations;
 
 use crate::{
     catalog::Product,
@@ -66,7 +70,8 @@ impl Reservations {
         shutdown: Shutdown,
         gathered: Gathered,
     ) -> Self {
-        let ledger = Ledger { live: live.clone(), gate: gate.clone(), store, shutdown };
+        let confirmations = Confirmations::new(gate.clone(), shutdown);
+        let ledger = Ledger { live: live.clone(), gate: gate.clone(), store, confirmations };
         let ledger = Batcher::carrying_abandoned(LedgerCall { ledger }, gathered.admissions);
         Self { gate: Batcher::new(GateCall { live, gate, ledger }, gathered.wishes) }
     }
@@ -299,7 +304,7 @@ struct Ledger {
     live: Live,
     gate: Gate,
     store: Store,
-    shutdown: Shutdown,
+    confirmations: Confirmations,
 }
 
 impl Ledger {
@@ -327,7 +332,7 @@ impl Ledger {
                 }
             }
         }
-        self.confirm(product.id, finished);
+        self.confirmations.add(product.id, finished);
         outcomes
     }
 
@@ -405,20 +410,6 @@ impl Ledger {
                 strays.into_iter().map(|(id, _)| id).collect()
             }
         }
-    }
-
-    /// Takes finished entries out of `unconfirmed`. Nobody waits for it: what stays is looked at
-    /// again later and found done.
-    fn confirm(&self, product: ProductId, entries: Vec<String>) {
-        if entries.is_empty() {
-            return;
-        }
-        let gate = self.gate.clone();
-        self.shutdown.spawn(async move {
-            if let Err(fault) = gate.confirm(product, entries).await {
-                tracing::debug!(%product, %fault, "confirm admissions later");
-            }
-        });
     }
 }
 

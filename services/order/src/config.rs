@@ -13,9 +13,11 @@ use sqlx::postgres::PgConnectOptions;
 
 /// Writes are batched, so a few connections carry everything; the rest serve reads and marks.
 const CONNECTIONS_DEFAULT: u32 = 12;
-/// One batch under way, and one behind it that hides the first one's round trip. More would only
-/// make the batches smaller.
-const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
+/// One call in flight for a product gathers the most.
+const PLACEMENTS_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
+/// Rows of all products share their queue: one batch under way, and one behind it that hides the
+/// first one's round trip. More would only make the batches smaller.
+const ROWS_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
 /// A step's longest call is 5 s; who is silent for twice that is dead.
 const LEASE_DEFAULT: &str = "10s";
 
@@ -75,7 +77,7 @@ pub struct Serve {
     pub placement_batch_items_max: ItemsMax,
     /// Calls with placements under way at once for one product, 1 to 4096.
     #[arg(long, env = "FIRSTCOME_PLACEMENT_BATCHES_IN_FLIGHT_MAX",
-          default_value_t = BATCHES_IN_FLIGHT_DEFAULT)]
+          default_value_t = PLACEMENTS_IN_FLIGHT_DEFAULT)]
     pub placement_batches_in_flight_max: InFlightMax,
     /// Orders that one insert carries, and steps of sagas that one statement or one call to
     /// inventory carries, 1 to 512.
@@ -83,7 +85,7 @@ pub struct Serve {
     pub row_batch_items_max: ItemsMax,
     /// Such inserts, statements and (for one product) calls under way at once, 1 to 4096.
     #[arg(long, env = "FIRSTCOME_ROW_BATCHES_IN_FLIGHT_MAX",
-          default_value_t = BATCHES_IN_FLIGHT_DEFAULT)]
+          default_value_t = ROWS_IN_FLIGHT_DEFAULT)]
     pub row_batches_in_flight_max: InFlightMax,
     /// How long an order's step belongs to the process that began it.
     #[arg(long, env = "FIRSTCOME_STEP_LEASE", default_value = LEASE_DEFAULT,

@@ -1,9 +1,9 @@
 //! All SQL of this service. Each change is one statement that names the state it starts from.
 
-use std::{collections::HashMap, fmt::Write as _, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use firstcome_mesh::page::Page;
-use firstcome_postgres::{Pool, Settings, Trouble, broken_constraint};
+use firstcome_postgres::{Pool, Settings, Slices, Trouble, broken_constraint};
 use firstcome_proto::{Money, OrderId, ProductId, SkuId, UserId, money::Currency};
 use secrecy::SecretString;
 use sqlx::types::Json;
@@ -142,8 +142,8 @@ impl Store {
     ) -> Result<HashMap<OrderId, OffsetDateTime>, Error> {
         let mut columns = Columns::default();
         orders.iter().for_each(|order| columns.push(order));
-        // Sorted, so that two batches that share ids wait for each other in one order only. An
-        // array of arrays would have to be rectangular, so the lines of an order travel as text.
+        let currencies: Vec<&str> = columns.currencies.iter().map(Currency::as_str).collect();
+        // Sorted, so that two batches that share ids wait for each other in one order only.
         let written = sqlx::query!(
             r#"
             insert into orders (
@@ -152,18 +152,17 @@ impl Store {
             )
             select
                 item.order_id, item.user_id, item.state, item.fingerprint, item.product_id,
-                item.sku_ids::uuid[], item.quantities::integer[],
-                item.unit_prices_minor::bigint[],
+                ($6::uuid[])[item.first:item.last], ($7::integer[])[item.first:item.last],
+                ($8::bigint[])[item.first:item.last],
                 item.currency, item.total_minor, item.sequence, item.pay_by,
                 case when item.state = 'pending_payment' then 'expire' end,
                 case when item.state = 'pending_payment' then item.pay_by end
             from unnest(
-                $1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::uuid[], $6::text[],
-                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[],
-                $12::timestamptz[]
+                $1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::uuid[], $9::integer[],
+                $10::integer[], $11::text[], $12::bigint[], $13::bigint[], $14::timestamptz[]
             ) as item (
-                order_id, user_id, state, fingerprint, product_id, sku_ids, quantities,
-                unit_prices_minor, currency, total_minor, sequence, pay_by
+                order_id, user_id, state, fingerprint, product_id, first, last, currency,
+                total_minor, sequence, pay_by
             )
             order by item.order_id
             on conflict (order_id) do nothing
@@ -177,7 +176,9 @@ impl Store {
             &columns.sku_ids,
             &columns.quantities,
             &columns.unit_prices,
-            &columns.currencies,
+            &columns.lines.firsts,
+            &columns.lines.lasts,
+            &currencies as &[&str],
             &columns.totals,
             &columns.sequences,
             &columns.pay_bys,
@@ -394,10 +395,12 @@ struct Columns {
     states: Vec<&'static str>,
     fingerprints: Vec<Vec<u8>>,
     product_ids: Vec<Uuid>,
-    sku_ids: Vec<String>,
-    quantities: Vec<String>,
-    unit_prices: Vec<String>,
-    currencies: Vec<String>,
+    /// Each order's lines within the three that follow.
+    lines: Slices,
+    sku_ids: Vec<Uuid>,
+    quantities: Vec<i32>,
+    unit_prices: Vec<i64>,
+    currencies: Vec<Currency>,
     totals: Vec<i64>,
     sequences: Vec<i64>,
     pay_bys: Vec<OffsetDateTime>,
@@ -410,26 +413,15 @@ impl Columns {
         self.states.push(order.state.word());
         self.fingerprints.push(order.fingerprint.0.to_vec());
         self.product_ids.push(order.product.0);
-        self.sku_ids.push(array(order.lines.iter().map(|line| line.sku.0)));
-        self.quantities.push(array(order.lines.iter().map(|line| line.quantity)));
-        let prices = order.lines.iter().map(|line| line.unit_price.amount_minor);
-        self.unit_prices.push(array(prices));
-        self.currencies.push(order.total.currency.as_str().to_owned());
+        self.lines.push(order.lines.len());
+        self.sku_ids.extend(order.lines.iter().map(|line| line.sku.0));
+        self.quantities.extend(order.lines.iter().map(|line| line.quantity));
+        self.unit_prices.extend(order.lines.iter().map(|line| line.unit_price.amount_minor));
+        self.currencies.push(order.total.currency);
         self.totals.push(order.total.amount_minor);
         self.sequences.push(order.sequence);
         self.pay_bys.push(order.pay_by);
     }
-}
-
-/// Postgres's text form of an array; only for items that need no quotes.
-fn array(items: impl Iterator<Item = impl std::fmt::Display>) -> String {
-    let mut text = String::from("{");
-    for (place, item) in items.enumerate() {
-        let comma = if place == 0 { "" } else { "," };
-        write!(text, "{comma}{item}").expect("a string takes any text");
-    }
-    text.push('}');
-    text
 }
 
 impl TryFrom<Row> for Order {

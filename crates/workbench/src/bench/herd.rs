@@ -28,7 +28,8 @@ use super::{
     shop::Shop,
 };
 use crate::{
-    rush::{crowd as people, stampede::Person},
+    calls::Person,
+    rush::crowd as people,
     verify::{self, VerifySources},
 };
 

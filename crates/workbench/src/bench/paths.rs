@@ -19,7 +19,10 @@ use super::{
     report::{Report, Samples},
     shop::{Shop, message_like_an_order},
 };
-use crate::rush::{crowd, sale::Sale, stampede::Person};
+use crate::{
+    calls::Person,
+    rush::{crowd, sale::Sale},
+};
 
 /// What is measured, in the order of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

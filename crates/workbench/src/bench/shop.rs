@@ -1,5 +1,4 @@
-//! The calls that are measured, as a buyer makes them: the same messages, headers and connections
-//! as in a rush.
+//! The shop that is measured: its sales, and [`calls`](crate::calls) over its connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +10,7 @@ use firstcome_proto::{
     inventory_v1::{
         AdjustStockRequest, GetProductRequest, catalog_service_client::CatalogServiceClient,
     },
-    order_v1::{
-        NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest,
-        order_service_client::OrderServiceClient, pay_order_request::Destination,
-    },
+    order_v1::{Order, OrderState},
 };
 use prost::Message as _;
 use tokio::time::Instant;
@@ -25,10 +21,9 @@ use tonic::{
 };
 
 use super::echo::{self, Payload};
-use crate::rush::{
-    crowd,
-    sale::Sale,
-    stampede::{Person, somewhere},
+use crate::{
+    calls::{ANSWER_TIMEOUT, CARD_APPROVED, Person, order_of},
+    rush::{crowd, sale::Sale},
 };
 
 /// Units are held longer than any run lasts.
@@ -113,23 +108,19 @@ impl Shop {
 
     /// PlaceOrder that must win.
     pub async fn place(&self, number: u32, buyer: &Person, sale: Sale, key: &str) -> Result<Order> {
-        let mut client = OrderServiceClient::new(self.channel(number));
-        let answer = client.place_order(from(buyer, order_of(sale, key))).await?;
-        answer.into_inner().order.context("an answer without an order")
+        Ok(self.try_place(number, buyer, sale, key, ANSWER_TIMEOUT).await?)
     }
 
-    /// PlaceOrder, whatever comes of it by the deadline.
+    /// PlaceOrder, whatever comes of it.
     pub async fn try_place(
         &self,
         number: u32,
         buyer: &Person,
         sale: Sale,
         key: &str,
-        deadline: Duration,
-    ) -> Result<(), Status> {
-        let mut request = from(buyer, order_of(sale, key));
-        request.set_timeout(deadline);
-        OrderServiceClient::new(self.channel(number)).place_order(request).await.map(drop)
+        patience: Duration,
+    ) -> Result<Order, Status> {
+        buyer.place(self.channel(number), sale, key, patience).await
     }
 
     /// PlaceOrder that must be told that nothing is left.
@@ -140,8 +131,7 @@ impl Shop {
         sale: Sale,
         key: &str,
     ) -> Result<()> {
-        let mut client = OrderServiceClient::new(self.channel(number));
-        match client.place_order(from(buyer, order_of(sale, key))).await {
+        match self.try_place(number, buyer, sale, key, ANSWER_TIMEOUT).await {
             Err(status) if Refusal::from_status(&status).reason() == Reason::SoldOut => Ok(()),
             Err(status) => Err(status).context("want SOLD_OUT"),
             Ok(_) => bail!("an order where nothing is left"),
@@ -152,21 +142,14 @@ impl Shop {
     pub async fn look(&self, number: u32, buyer: &Person, sale: Sale) -> Result<()> {
         let mut client = CatalogServiceClient::new(self.channel(number));
         let message = GetProductRequest { product_id: sale.product.to_string() };
-        client.get_product(from(buyer, message)).await?;
+        client.get_product(buyer.request(message, ANSWER_TIMEOUT)).await?;
         Ok(())
     }
 
     /// PayOrder that must go through.
     pub async fn pay(&self, number: u32, buyer: &Person, order: OrderId) -> Result<()> {
-        let mut client = OrderServiceClient::new(self.channel(number));
-        let message = PayOrderRequest {
-            order_id: order.to_string(),
-            destination: Some(Destination::Address(somewhere())),
-            payment_method: "pm_card_approve".into(),
-        };
-        let answer = client.pay_order(from(buyer, message)).await?.into_inner();
-        match answer.order.map(|order| order.state()) {
-            Some(OrderState::Preparing) => Ok(()),
+        match buyer.pay(self.channel(number), order, CARD_APPROVED).await?.state() {
+            OrderState::Preparing => Ok(()),
             state => bail!("an order that is paid is {state:?}"),
         }
     }
@@ -174,7 +157,7 @@ impl Shop {
     /// The floor, with a message of PlaceOrder's size.
     pub async fn echo(&self, number: u32, buyer: &Person, message: &Arc<Payload>) -> Result<()> {
         let channel = self.floor[number as usize % self.floor.len()].clone();
-        echo::call(channel, from(buyer, Payload::clone(message))).await?;
+        echo::call(channel, buyer.request(Payload::clone(message), ANSWER_TIMEOUT)).await?;
         Ok(())
     }
 
@@ -188,22 +171,4 @@ pub fn message_like_an_order(sale: Sale, key: &str) -> Payload {
     let bytes = order_of(sale, key).encoded_len();
     // Two bytes of tag and length are ours.
     Payload { bytes: vec![b'x'; bytes.saturating_sub(3)].into() }
-}
-
-/// What a buyer sends who wants one unit.
-pub fn order_of(sale: Sale, key: &str) -> PlaceOrderRequest {
-    let line = NewOrderLine {
-        product_id: sale.product.to_string(),
-        sku_id: sale.sku.to_string(),
-        quantity: 1,
-    };
-    PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line] }
-}
-
-/// As this buyer, from the buyer's own address.
-pub fn from<T>(buyer: &Person, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", buyer.authorization.clone());
-    request.metadata_mut().insert("x-forwarded-for", buyer.address.clone());
-    request
 }

@@ -21,7 +21,7 @@ use tonic::{
     transport::Channel,
 };
 
-use super::stampede::{Person, tap_of};
+use crate::calls::Person;
 
 /// Sign-ups under way at once: each costs two password hashes, which the shop bounds.
 const SIGN_UPS_IN_FLIGHT: usize = 4;
@@ -181,7 +181,7 @@ fn code_in(mail: &str) -> Option<&str> {
 
 fn person(number: usize, user: UserId, token: &str) -> Result<Person> {
     let authorization = format!("Bearer {token}").parse().context("a token of visible text")?;
-    Ok(Person { user, authorization, address: address_of(number)?, tap: tap_of(number) })
+    Ok(Person { user, authorization, address: address_of(number)? })
 }
 
 fn from<T>(number: usize, message: T) -> Result<Request<T>> {

@@ -12,11 +12,8 @@ use std::{
 };
 
 use firstcome_proto::{
-    OrderId, Refusal, UserId,
-    order_v1::{
-        Address, NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest,
-        order_service_client::OrderServiceClient, pay_order_request::Destination,
-    },
+    OrderId, Refusal,
+    order_v1::{Order, OrderState},
     timestamp,
 };
 use time::OffsetDateTime;
@@ -25,11 +22,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
+use tonic::{Status, transport::Channel};
 
 use super::{
     buyer::{Action, Buyer, Ending, Event, Tap, of_two},
@@ -37,34 +30,17 @@ use super::{
     tally::Tally,
     watch::Watch,
 };
-use crate::receipts::{Acknowledged, Answer, Call, LedgerEntry, Receipt};
+use crate::{
+    calls::{ANSWER_TIMEOUT, CARD_APPROVED, CARD_DECLINED, Person},
+    receipts::{Acknowledged, Answer, Call, LedgerEntry, Receipt},
+};
 
-/// Longest wait for one answer; then the buyer asks again with the same key.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A payment is five steps over four services.
-const PAYMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Payments in flight: their own places, so that nobody who holds a unit waits behind losers.
 const PAYMENTS_IN_FLIGHT: usize = 128;
 /// Whoever hangs up does so this soon after calling, at the latest.
 const HANG_UP_WITHIN: Duration = Duration::from_millis(10);
 /// Whoever saw a unit on sale hesitates at most this long.
 const HESITATION: Duration = Duration::from_millis(50);
-
-const CARD_APPROVED: &str = "pm_card_approve";
-const CARD_DECLINED: &str = "pm_card_decline";
-
-/// Somebody who wants a pair.
-#[derive(Clone)]
-pub struct Person {
-    /// Who.
-    pub user: UserId,
-    /// The access token as a header.
-    pub authorization: MetadataValue<Ascii>,
-    /// The own client address, so that rate limits can stay on.
-    pub address: MetadataValue<Ascii>,
-    /// How the button is pressed first.
-    pub tap: Tap,
-}
 
 /// What all buyers share.
 pub struct Stampede {
@@ -113,8 +89,9 @@ impl Stampede {
             async move { stampede.watch.run(channel, stampede.sale.product).await }
         });
         let mut homes = JoinSet::new();
-        for person in people {
-            let visit = Visit { stampede: Arc::clone(self), person, ledger: ledger.clone() };
+        for (number, person) in people.into_iter().enumerate() {
+            let (stampede, ledger) = (Arc::clone(self), ledger.clone());
+            let visit = Visit { stampede, person, tap: tap_of(number), ledger };
             homes.spawn(visit.run(opening, deadline));
         }
         drop(ledger);
@@ -136,13 +113,15 @@ impl Stampede {
 struct Visit {
     stampede: Arc<Stampede>,
     person: Person,
+    /// How the button is pressed first.
+    tap: Tap,
     ledger: LedgerEntry,
 }
 
 impl Visit {
     async fn run(self, opening: Instant, deadline: Instant) {
         sleep_until(opening).await;
-        let mut buyer = Buyer::new(self.person.tap);
+        let mut buyer = Buyer::new(self.tap);
         let home = timeout_at(deadline, self.live(&mut buyer)).await;
         let ending = home.unwrap_or_else(|_| buyer.called_home());
         self.stampede.tally.count_ending(ending);
@@ -219,18 +198,10 @@ impl Visit {
     async fn send_place(&self, purchase: u16) -> Event {
         let key = self.stampede.key(purchase);
         let sale = self.stampede.sale;
-        let line = NewOrderLine {
-            product_id: sale.product.to_string(),
-            sku_id: sale.sku.to_string(),
-            quantity: 1,
-        };
-        let message = PlaceOrderRequest { idempotency_key: key.to_string(), lines: vec![line] };
-        let request = self.request(message, ANSWER_TIMEOUT);
-        let mut client = OrderServiceClient::new(self.stampede.channel());
+        let channel = self.stampede.channel();
         let (asked_ms, asked) = (self.stampede.clock.now_ms(), Instant::now());
-        let answer = client.place_order(request).await;
+        let answer = self.person.place(channel, sale, key, ANSWER_TIMEOUT).await;
         self.stampede.tally.count_latency(asked.elapsed());
-        let answer = answer.map(|answer| answer.into_inner().order);
         self.heard(Call::Place, key, asked_ms, answer, |order| Event::Placed {
             order: order.order,
             sequence: order.sequence,
@@ -241,15 +212,8 @@ impl Visit {
     async fn pay(&self, order: OrderId, purchase: u16, declined: bool) -> Event {
         let _place = self.stampede.payments.acquire().await.expect("payments are never closed");
         let card = if declined { CARD_DECLINED } else { CARD_APPROVED };
-        let message = PayOrderRequest {
-            order_id: order.to_string(),
-            destination: Some(Destination::Address(somewhere())),
-            payment_method: card.to_owned(),
-        };
-        let request = self.request(message, PAYMENT_TIMEOUT);
-        let mut client = OrderServiceClient::new(self.stampede.channel());
         let asked_ms = self.stampede.clock.now_ms();
-        let answer = client.pay_order(request).await.map(|answer| answer.into_inner().order);
+        let answer = self.person.pay(self.stampede.channel(), order, card).await;
         let key = self.stampede.key(purchase);
         self.heard(Call::Pay, key, asked_ms, answer, |order| Event::Paid(order.state))
     }
@@ -260,11 +224,11 @@ impl Visit {
         call: Call,
         key: &Arc<str>,
         asked_ms: i64,
-        answer: Result<Option<Order>, Status>,
+        answer: Result<Order, Status>,
         event: impl FnOnce(&Acknowledged) -> Event,
     ) -> Event {
         let answer = match answer {
-            Ok(order) => order.as_ref().and_then(acknowledged).ok_or_else(Refusal::internal),
+            Ok(order) => acknowledged(&order).ok_or_else(Refusal::internal),
             Err(status) => Err(Refusal::from_status(&status)),
         };
         let (answer, event) = match answer {
@@ -295,15 +259,6 @@ impl Visit {
         // The writer ends early only on a full disk, which closing the ledger reports.
         let _ = self.ledger.send(receipt);
     }
-
-    fn request<T>(&self, message: T, timeout: Duration) -> Request<T> {
-        let mut request = Request::new(message);
-        let metadata = request.metadata_mut();
-        metadata.insert("authorization", self.person.authorization.clone());
-        metadata.insert("x-forwarded-for", self.person.address.clone());
-        request.set_timeout(timeout);
-        request
-    }
 }
 
 /// Rests about that long: half of it to one and a half.
@@ -325,18 +280,6 @@ fn acknowledged(order: &Order) -> Option<Acknowledged> {
         total_minor: order.total.as_ref()?.amount_minor,
         pay_by_ms: timestamp::unix_ms(pay_by),
     })
-}
-
-pub fn somewhere() -> Address {
-    Address {
-        recipient: "Rush Buyer".into(),
-        phone: "+821012345678".into(),
-        line1: "1 Sejong-daero".into(),
-        line2: String::new(),
-        city: "Seoul".into(),
-        postal_code: "04524".into(),
-        country_code: "KR".into(),
-    }
 }
 
 /// The buyers' common clock: milliseconds since 1970, and never back, so that receipts can tell

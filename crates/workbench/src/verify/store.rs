@@ -56,7 +56,7 @@ impl Store {
             (
                 &self.inventory,
                 "select count(*) from holds
-                 where state = 'pinned' or state = 'held' and expires_at < clock_timestamp()",
+                 where is_open and (state = 'pinned' or expires_at < clock_timestamp())",
             ),
             (
                 &self.order,
@@ -95,7 +95,7 @@ impl Store {
                 floor(extract(epoch from clock_timestamp() - expires_at) * 1000)::bigint
                     as overdue_ms
             from holds
-            where state = 'held' and expires_at < clock_timestamp()
+            where is_open and state = 'held' and expires_at < clock_timestamp()
                 or state = 'expired' and (product_id, reservation_id) in
                     (select product_id, reservation_id from gate_outbox where action = 'free')
             order by expires_at limit 1";

@@ -1,9 +1,13 @@
 //! ReservationService: many items in, each answered for itself.
 
-use std::{collections::HashMap, pin::Pin, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use firstcome_mesh::{Deadline, Reply, batcher::Outcome};
+use firstcome_mesh::{
+    Deadline, Reply,
+    batcher::Outcome,
+    server::{Streamed, streamed},
+};
 use firstcome_proto::{
     BuyerId, ProductId, Reason, Refusal, ReservationId, SharedRefusals, SkuId,
     inventory_v1::{
@@ -13,7 +17,6 @@ use firstcome_proto::{
         reservation_service_server::ReservationService,
     },
 };
-use futures::Stream;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
@@ -42,8 +45,7 @@ pub struct Reservation {
 
 #[tonic::async_trait]
 impl ReservationService for Reservation {
-    type ReserveStream =
-        Pin<Box<dyn Stream<Item = Result<ReserveResponse, Status>> + Send + 'static>>;
+    type ReserveStream = Streamed<ReserveResponse>;
 
     async fn reserve(
         &self,
@@ -78,7 +80,7 @@ impl ReservationService for Reservation {
             }
             Some((Ok(respond(ready)), answers))
         });
-        Ok(Response::new(Box::pin(stream)))
+        streamed(Box::pin(stream)).await
     }
 
     async fn pin(&self, request: Request<PinRequest>) -> Result<Response<PinResponse>, Status> {

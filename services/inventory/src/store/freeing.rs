@@ -148,7 +148,7 @@ impl Store {
     pub async fn expire_overdue(&self, count_max: i64) -> Result<usize, sqlx::Error> {
         let expired = change_holds!(
             mine "select product_id, reservation_id from holds
-                  where state = 'held' and expires_at <= now()
+                  where is_open and state = 'held' and expires_at <= now()
                   order by expires_at limit $5
                   for update skip locked",
             Command::Expire,
@@ -169,7 +169,7 @@ impl Store {
         let told = sqlx::query!(
             "with old as (
                  select product_id, reservation_id from holds
-                 where state = 'settled' and not forgotten
+                 where is_sold and not forgotten
                    and settled_at <= now() - $1 * interval '1 millisecond'
                  order by settled_at limit $2
                  for update skip locked

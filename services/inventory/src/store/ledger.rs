@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use firstcome_postgres::broken_constraint;
+use firstcome_postgres::{Slices, broken_constraint};
 use firstcome_proto::{BuyerId, ProductId, ReservationId, SkuId};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -80,11 +80,11 @@ impl Store {
                 insert into holds (product_id, reservation_id, buyer_id, seq, state, fingerprint,
                                    sku_ids, quantities, expires_at)
                 select $1, i.reservation_id, i.buyer_id, i.seq, 'held', i.fingerprint,
-                       i.sku_ids::uuid[], i.quantities::integer[],
+                       ($7::uuid[])[i.first:i.last], ($8::integer[])[i.first:i.last],
                        clock_timestamp() + $2 * interval '1 millisecond'
-                from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[],
-                            $8::text[])
-                     as i (reservation_id, buyer_id, seq, fingerprint, sku_ids, quantities)
+                from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $9::integer[],
+                            $10::integer[])
+                     as i (reservation_id, buyer_id, seq, fingerprint, first, last)
                 on conflict on constraint holds_pkey do nothing
                 returning reservation_id, sku_ids, quantities, expires_at
             ),
@@ -97,14 +97,14 @@ impl Store {
             locked as materialized (
                 select stock.sku_id, wanted.units
                 from stock join wanted on wanted.sku_id = stock.sku_id
-                where stock.product_id = $1 and stock.epoch = $9
+                where stock.product_id = $1 and stock.epoch = $11
                 order by stock.sku_id
                 for update of stock
             ),
             moved as (
                 update stock set held = stock.held + locked.units, touched_at = clock_timestamp()
                 from locked
-                where stock.sku_id = locked.sku_id and stock.epoch = $9
+                where stock.sku_id = locked.sku_id and stock.epoch = $11
                 returning stock.sku_id
             ),
             checked as materialized (
@@ -121,6 +121,8 @@ impl Store {
             &columns.fingerprints,
             &columns.sku_ids,
             &columns.quantities,
+            &columns.lines.firsts,
+            &columns.lines.lasts,
             epoch,
         )
         .fetch_all(&self.pool)
@@ -210,15 +212,16 @@ impl From<HoldRow> for Hold {
     }
 }
 
-/// Admissions as parallel columns; arrays inside rows travel as array literals, because `unnest`
-/// would flatten an array of arrays.
+/// Admissions as parallel columns.
 struct Columns {
     reservations: Vec<Uuid>,
     buyers: Vec<Uuid>,
     seqs: Vec<i64>,
     fingerprints: Vec<Vec<u8>>,
-    sku_ids: Vec<String>,
-    quantities: Vec<String>,
+    /// Each admission's lines within `sku_ids` and `quantities`.
+    lines: Slices,
+    sku_ids: Vec<Uuid>,
+    quantities: Vec<i32>,
 }
 
 impl Columns {
@@ -228,6 +231,7 @@ impl Columns {
             buyers: Vec::with_capacity(admissions.len()),
             seqs: Vec::with_capacity(admissions.len()),
             fingerprints: Vec::with_capacity(admissions.len()),
+            lines: Slices::with_capacity(admissions.len()),
             sku_ids: Vec::with_capacity(admissions.len()),
             quantities: Vec::with_capacity(admissions.len()),
         };
@@ -236,13 +240,10 @@ impl Columns {
             columns.buyers.push(wish.buyer.0);
             columns.seqs.push(*seq);
             columns.fingerprints.push(wish.fingerprint.to_vec());
-            columns.sku_ids.push(literal(wish.lines.iter().map(|line| line.sku)));
-            columns.quantities.push(literal(wish.lines.iter().map(|line| line.quantity)));
+            columns.lines.push(wish.lines.len());
+            columns.sku_ids.extend(wish.lines.iter().map(|line| line.sku.0));
+            columns.quantities.extend(wish.lines.iter().map(|line| line.quantity));
         }
         columns
     }
-}
-
-fn literal(values: impl Iterator<Item = impl ToString>) -> String {
-    format!("{{{}}}", values.map(|value| value.to_string()).collect::<Vec<_>>().join(","))
 }

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use firstcome_mesh::{Deadline, Reply, batcher::Outcome};
+use firstcome_mesh::{
+    Deadline, Reply,
+    batcher::Outcome,
+    server::{Streamed, streamed},
+};
 use firstcome_proto::{
     Reason, Refusal, SharedRefusals, UserId,
     order_v1::{
@@ -10,7 +14,7 @@ use firstcome_proto::{
         PlaceOrdersResponse, PlacedOrder, order_intake_service_server::OrderIntakeService,
     },
 };
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout_at};
 use tonic::{Request, Response, Status};
@@ -40,7 +44,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl OrderIntakeService for Service {
-    type PlaceOrdersStream = BoxStream<'static, Result<PlaceOrdersResponse, Status>>;
+    type PlaceOrdersStream = Streamed<PlaceOrdersResponse>;
 
     async fn place_orders(
         &self,
@@ -68,7 +72,7 @@ impl OrderIntakeService for Service {
         drop(reply);
         self.intake.enqueue_all(deadline, placements);
         let open = Open { waiting, answers, deadline };
-        Ok(Response::new(respond(refused, open).boxed()))
+        streamed(respond(refused, open).boxed()).await
     }
 }
 

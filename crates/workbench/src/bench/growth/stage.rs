@@ -18,7 +18,8 @@ use crate::{
         paths::{AFTERMATH, Sample},
         shop::Shop,
     },
-    rush::{crowd, sale::Sale, stampede::Person},
+    calls::Person,
+    rush::{crowd, sale::Sale},
 };
 
 /// Calls in flight while holds are opened; nobody measures them.

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{GetProductRequest, catalog_service_client::CatalogServiceClient},
-    order_v1::order_service_client::OrderServiceClient,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -22,12 +21,9 @@ use crate::{
     bench::{
         heard::{Explained, Heard, Summary},
         schedule::Spread,
-        shop::{from, order_of},
     },
-    rush::{
-        sale::Sale,
-        stampede::{Person, tap_of},
-    },
+    calls::{ANSWER_TIMEOUT, Person},
+    rush::sale::Sale,
 };
 
 /// Connections that are being opened at once: below what a kernel keeps waiting for `accept`.
@@ -96,7 +92,6 @@ impl Buyer {
             user: self.user.parse()?,
             authorization: self.authorization.parse()?,
             address: self.address.parse()?,
-            tap: tap_of(0),
         })
     }
 }
@@ -155,7 +150,9 @@ async fn open(edge: &str, buyer: &Buyer, sale: Sale) -> Result<Caller> {
     let channel = connect(edge).await?;
     // A connection may wait in the kernel; an answer shows that the edge has it.
     let message = GetProductRequest { product_id: sale.product.to_string() };
-    let look = CatalogServiceClient::new(channel.clone()).get_product(from(&person, message)).await;
+    let look = CatalogServiceClient::new(channel.clone())
+        .get_product(person.request(message, ANSWER_TIMEOUT))
+        .await;
     look.context("look at the product")?;
     Ok(Caller { channel, person })
 }
@@ -168,13 +165,12 @@ impl Caller {
         key: &str,
         deadline: Duration,
     ) -> (Result<(), Status>, u32) {
-        let mut client = OrderServiceClient::new(self.channel.clone());
         let give_up = Instant::now() + deadline;
         let mut early = 0;
         loop {
-            let mut request = from(&self.person, order_of(sale, key));
-            request.set_timeout(give_up.saturating_duration_since(Instant::now()));
-            let answer = timeout_at(give_up + GRACE, client.place_order(request)).await;
+            let patience = give_up.saturating_duration_since(Instant::now());
+            let place = self.person.place(self.channel.clone(), sale, key, patience);
+            let answer = timeout_at(give_up + GRACE, place).await;
             let answer = answer.unwrap_or_else(|_| Err(Status::cancelled("no answer")));
             match answer {
                 Err(status) if is_not_open(&status) && early < EARLY_TRIES_MAX => {

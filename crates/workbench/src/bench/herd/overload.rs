@@ -31,7 +31,8 @@ use crate::{
         schedule::Spread,
         shop::Shop,
     },
-    rush::{sale::Sale, stampede::Person},
+    calls::Person,
+    rush::sale::Sale,
     verify::{self, VerifySources},
 };
 
