@@ -18,6 +18,10 @@
 //! conditional update that names the step it starts from. So a process may die anywhere, and two
 //! may drive one order: whoever loses a move reads the row and goes on from there. An effect is
 //! never undone while it is unknown, except an authorisation, which `void` kills even unseen.
+//!
+//! `authorize` and `capture` are not saved on their own: whoever finds `pin` or `settle` may do both
+//! steps, again or for the first time, and nothing is undone that the first of the two has done.
+//! `settle` is: between it and `void`, which another driver may want, only one can be saved.
 
 mod marks;
 mod moves;
@@ -87,6 +91,8 @@ pub enum Outcome {
 pub enum Next {
     /// This step.
     Go(Step),
+    /// This step, in the same go: the row may say that the one before is still to be done.
+    Pass(Step),
     /// This step, the first of the undoing, for this reason.
     Undo(Step, Failure),
     /// Nothing any more.
@@ -113,7 +119,7 @@ const MOVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The whole saga, as a table.
 pub fn next(step: Step, outcome: Outcome) -> Next {
-    use Next::{Again, End, Go, Later, Leave, Undo};
+    use Next::{Again, End, Go, Later, Leave, Pass, Undo};
     use Outcome::{Declined, Done, HadExpired, NotYet, Refused, StillUnknown, Unknown};
     match (step, outcome) {
         (Step::Expire, Done | HadExpired | Refused) => End(State::Expired),
@@ -124,7 +130,7 @@ pub fn next(step: Step, outcome: Outcome) -> Next {
         (Step::Cancel, Done) => End(State::Cancelled),
         (Step::Cancel, HadExpired) => End(State::Expired),
 
-        (Step::Pin, Done) => Go(Step::Authorize),
+        (Step::Pin, Done) => Pass(Step::Authorize),
         (Step::Pin, Refused) => End(State::Expired),
 
         (Step::Authorize, Done) => Go(Step::Settle),
@@ -133,7 +139,7 @@ pub fn next(step: Step, outcome: Outcome) -> Next {
         (Step::Authorize, Refused) => Undo(Step::Void, Failure::CardDeclined),
         (Step::Authorize, StillUnknown) => Undo(Step::Void, Failure::NoAnswer),
 
-        (Step::Settle, Done) => Go(Step::Capture),
+        (Step::Settle, Done) => Pass(Step::Capture),
         (Step::Settle, Refused) => Undo(Step::Void, Failure::OutOfStock),
 
         (Step::Capture, Done) => End(State::Preparing),
@@ -167,8 +173,8 @@ pub fn verdict(order: &Order) -> Option<Result<(), Error>> {
 }
 
 impl Step {
-    /// Where a test may stop the process: with the step saved and not done, and with the step
-    /// done and the next one not saved.
+    /// Where a test may stop the process: with the step not done, and with the step done and the
+    /// next one not saved.
     pub const fn failpoints(self) -> (&'static str, &'static str) {
         match self {
             Self::Expire => ("expire.before_release", "expire.after_release"),
@@ -229,7 +235,10 @@ impl Saga {
     /// a step that was begun may not.
     pub async fn drive(&self, mut order: Order) -> Result<Order, Stalled> {
         let (mut since, mut pause) = (Instant::now(), PAUSE_FIRST);
-        while let Some(step) = order.step {
+        // The step that was passed to, and is not on the row.
+        let mut passed = None;
+        let mut leased = Instant::now();
+        while let Some(step) = passed.take().or(order.step) {
             let (before, after) = step.failpoints();
             failpoint::hit(before);
             let outcome = self.act(step, &order).await;
@@ -246,8 +255,16 @@ impl Saga {
                 tracing::warn!(order = %order.id, ?step, ?outcome, "leave a step to a worker");
                 return Err(Stalled);
             }
+            // While the lease is young nobody else is about to take the order over.
+            if let Next::Pass(to) = next
+                && leased.elapsed() < self.lease / 2
+            {
+                passed = Some(to);
+                (since, pause) = (Instant::now(), PAUSE_FIRST);
+                continue;
+            }
             match self.save(&mut order, step, next).await {
-                Ok(true) => {}
+                Ok(true) => leased = Instant::now(),
                 // Somebody else has moved it: a payment that began meanwhile has its own driver,
                 // and of all else any driver may do any step.
                 Ok(false) if step == Step::Expire => return Err(Stalled),
@@ -256,11 +273,14 @@ impl Saga {
                     tracing::warn!(order = %order.id, ?step, %fault, "leave a step to a worker");
                     return Err(Stalled);
                 }
-                Err(_) => {}
+                // The row is where it was; this step is done again, and saved then.
+                Err(_) => passed = Some(step),
             }
             match next {
                 Next::Later(_) => return Err(Stalled),
-                _ if order.step != Some(step) => (since, pause) = (Instant::now(), PAUSE_FIRST),
+                _ if passed.or(order.step) != Some(step) => {
+                    (since, pause) = (Instant::now(), PAUSE_FIRST)
+                }
                 _ => {
                     if !self.shutdown.sleep(pause).await {
                         return Err(Stalled);
@@ -299,17 +319,20 @@ impl Saga {
         }
     }
 
-    /// Saves what follows; false when the order is no longer at this step.
-    async fn save(&self, order: &mut Order, from: Step, next: Next) -> Result<bool, Rejected> {
+    /// Saves what follows `done`; false when the row is no longer where this driver left it.
+    async fn save(&self, order: &mut Order, done: Step, next: Next) -> Result<bool, Rejected> {
         assert_eq!(order.state, State::PendingPayment, "only a pending order has a step");
+        let from = order.step.expect("a pending order has a step");
         let (state, to, failure, lease) = match next {
-            Next::Go(step) => (State::PendingPayment, Some(step), None, self.lease),
+            Next::Go(step) | Next::Pass(step) => {
+                (State::PendingPayment, Some(step), None, self.lease)
+            }
             Next::Undo(step, failure) => {
                 (State::PendingPayment, Some(step), Some(failure), self.lease)
             }
             Next::End(state) => (state, None, None, Duration::ZERO),
-            Next::Again | Next::Leave => (State::PendingPayment, Some(from), None, self.lease),
-            Next::Later(pause) => (State::PendingPayment, Some(from), None, pause),
+            Next::Again | Next::Leave => (State::PendingPayment, Some(done), None, self.lease),
+            Next::Later(pause) => (State::PendingPayment, Some(done), None, pause),
         };
         let step = Move { order: order.id, from, state, to, failure, lease };
         let deadline = Deadline::after(MOVE_TIMEOUT);
@@ -455,7 +478,9 @@ mod tests {
         for (outcome, world) in endings(step, world) {
             way.push((step, outcome));
             match next(step, outcome) {
-                Next::Go(step) | Next::Undo(step, _) => walk(step, world, way, ends),
+                Next::Go(step) | Next::Pass(step) | Next::Undo(step, _) => {
+                    walk(step, world, way, ends);
+                }
                 Next::End(State::Preparing) => {
                     assert_eq!((world.hold, world.money), (Goods::Sold, Cash::Taken), "{way:?}");
                     *ends += 1;

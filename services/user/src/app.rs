@@ -54,7 +54,7 @@ impl App {
         let store = Store::connect(url, config.database_connections).await.context("database")?;
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
         let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
-        let hasher = Hasher::start().await?;
+        let hasher = Hasher::start();
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
         let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
         let refresh_secret = match &config.refresh_secret {
@@ -121,7 +121,7 @@ pub async fn create_admin(wanted: &CreateAdmin) -> anyhow::Result<()> {
     let password = Password::new("password", wanted.password.clone());
     let password = password.expect("the configuration was checked");
     let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
-    let password_hash = Hasher::start().await?.hash(password).await?;
+    let password_hash = Hasher::start().hash(password).await?;
     let user = store.create_admin(&email, &password_hash).await?;
     store.close().await;
     println!("{user}");

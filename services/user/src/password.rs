@@ -6,7 +6,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
-use secrecy::SecretString;
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{account::Password, error::Error};
@@ -23,25 +23,19 @@ const QUEUE_MAX: usize = 64;
 pub struct Hasher {
     cores: Arc<Semaphore>,
     room: Arc<Semaphore>,
-    /// Of a password that nobody knows: what an unknown address is checked against.
+    /// Of no password at all: what an unknown address is checked against.
     decoy: Arc<str>,
 }
 
 impl Hasher {
     /// On all cores but one: the runtime needs that.
-    pub async fn start() -> Result<Self, Error> {
+    pub fn start() -> Self {
         let cores = available_parallelism().map_or(1, |cores| cores.get() - 1).max(1);
-        let mut hasher = Self {
+        Self {
             cores: Arc::new(Semaphore::new(cores)),
             room: Arc::new(Semaphore::new(cores + QUEUE_MAX)),
-            decoy: Arc::from(""),
-        };
-        let unknown: String =
-            rand::random::<[u8; 16]>().iter().map(|b| format!("{b:02x}")).collect();
-        let unknown = Password::attempt("password", SecretString::from(unknown))
-            .expect("a password of 32 characters can be one");
-        hasher.decoy = hasher.hash(unknown).await?.into();
-        Ok(hasher)
+            decoy: decoy().into(),
+        }
     }
 
     /// The PHC string of a password under a new salt.
@@ -87,6 +81,14 @@ impl Hasher {
     }
 }
 
+/// A PHC string with our parameters that no password has. Its bytes are random and not hashed: a
+/// service that nobody has called yet need not take 19 MiB.
+fn decoy() -> String {
+    let random = || STANDARD_NO_PAD.encode(rand::random::<[u8; 32]>());
+    let (salt, hash) = (random(), random());
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${hash}")
+}
+
 fn argon2() -> Argon2<'static> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("OWASP's parameters hold");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
@@ -102,7 +104,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn only_the_password_itself_matches() {
-        let hasher = Hasher::start().await.expect("a hasher");
+        let hasher = Hasher::start();
         let hash = hasher.hash(password("passw0rd!")).await.expect("a hash");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(hasher.verify(password("passw0rd!"), Some(hash.clone())).await.expect("an answer"));
@@ -112,7 +114,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_queue_refuses_at_once() {
-        let hasher = Hasher::start().await.expect("a hasher");
+        let hasher = Hasher::start();
         let busy = hasher.cores.available_permits() as u32;
         let cores = Arc::clone(&hasher.cores).acquire_many_owned(busy).await.expect("all cores");
         let room = hasher.room.available_permits();

@@ -45,7 +45,7 @@ pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
     } else {
         let password = Password::new("password", wanted.password.clone());
         let password = password.expect("the configuration was checked");
-        let password_hash = Hasher::start().await?.hash(password).await?;
+        let password_hash = Hasher::start().hash(password).await?;
         store.seed(&users, &password_hash, wanted.token_ttl).await?;
     }
     let signer = Signer::new(&store.signing_key().await?, wanted.token_ttl);
