@@ -3,6 +3,7 @@
 
 pub mod buyer;
 pub mod gate;
+pub mod load;
 pub mod scenario;
 pub mod shop;
 

@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 use tonic::{Request, transport::Channel};
 use uuid::Uuid;
 
-use crate::Buyer;
+use crate::{Buyer, load};
 
 /// The operator of every test shop.
 const ADMIN_EMAIL: &str = "operator@example.com";
@@ -120,9 +120,17 @@ impl Shop {
                 .build()
                 .expect("a runtime starts");
             runtime.block_on(async {
-                drop(sender.send(Box::pin(Self::own(&[])).await));
+                let shop = Box::pin(Self::own(&[])).await;
+                let at = shop
+                    .as_ref()
+                    .ok()
+                    .map(|shop| (shop.mesh.address().clone(), shop.folder.clone()));
+                drop(sender.send(shop));
                 // The channel's connection and the processes live on this runtime.
-                std::future::pending::<()>().await;
+                match at {
+                    Some((mesh, folder)) if load::IS_ON => load::carry(&mesh, &folder).await,
+                    _ => std::future::pending::<()>().await,
+                }
             });
         });
         started.await.context("the thread that opens the shop panicked")?
@@ -241,10 +249,14 @@ fn programs() -> Result<PathBuf> {
     built.clone().map_err(anyhow::Error::msg)
 }
 
-/// `cargo test` builds no programs of other crates; a build that is fresh costs a moment.
+/// `cargo test` builds no programs of other crates; a build that is fresh costs a moment. Release
+/// programs are those that `up` runs, and `cargo xtask test --release` has built them.
 fn build() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.ancestors().nth(2).context("target/debug/deps/it")?.to_owned();
+    if !cfg!(debug_assertions) {
+        return Ok(folder);
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = std::process::Command::new(cargo)
         .args(["build", "--quiet", "--workspace", "--bins"])

@@ -4,6 +4,8 @@
 
 #[path = "it/books.rs"]
 mod books;
+// Release builds have no failpoints.
+#[cfg(debug_assertions)]
 #[path = "it/failpoints.rs"]
 mod failpoints;
 #[path = "it/faults.rs"]
@@ -12,6 +14,10 @@ mod faults;
 mod grpcurl;
 #[path = "it/hostile.rs"]
 mod hostile;
+// A debug build would take minutes for it.
+#[cfg(not(debug_assertions))]
+#[path = "it/main_job.rs"]
+mod main_job;
 #[path = "it/purchase.rs"]
 mod purchase;
 #[path = "it/sale.rs"]

@@ -19,8 +19,11 @@ const GRPCURL_VARIABLE: &str = "FIRSTCOME_GRPCURL";
 #[derive(clap::Args)]
 pub struct TestArgs {
     /// Run this step only; may be given several times
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "release")]
     only: Vec<Step>,
+    /// Instead: the stories of a sale, on release builds and under load
+    #[arg(long)]
+    release: bool,
 }
 
 /// One step.
@@ -40,6 +43,12 @@ enum Step {
     Test,
     /// The committed query data fits the migrations
     Prepare,
+    /// Release builds, as they are measured
+    #[value(skip)]
+    ReleaseBuild,
+    /// The stories of a sale while others storm the shop, and faults in rushes of full size
+    #[value(skip)]
+    Load,
 }
 
 impl Step {
@@ -54,6 +63,9 @@ impl Step {
         Self::Prepare,
     ];
 
+    /// Outside CI: building takes as long again as everything else.
+    const RELEASE: [Self; 3] = [Self::Tools, Self::ReleaseBuild, Self::Load];
+
     fn name(self) -> &'static str {
         match self {
             Self::Format => "format",
@@ -63,6 +75,8 @@ impl Step {
             Self::Build => "build",
             Self::Test => "test",
             Self::Prepare => "prepare",
+            Self::ReleaseBuild => "release build",
+            Self::Load => "load",
         }
     }
 }
@@ -71,7 +85,8 @@ impl Step {
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let mut skipped = Vec::new();
-    for step in Step::ALL {
+    let steps: &[Step] = if args.release { &Step::RELEASE } else { &Step::ALL };
+    for &step in steps {
         if !args.only.is_empty() && !args.only.contains(&step) {
             continue;
         }
@@ -136,6 +151,13 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
         Step::Prepare => {
             workbench::build(Profile::Dev)?;
             tool::run(Command::new(workbench::program(Profile::Dev)?).args(["prepare", "--check"]))
+        }
+        Step::ReleaseBuild => workbench::build(Profile::Release),
+        Step::Load => {
+            let mut tests = cargo();
+            tests.args(["test", "--release", "--package", "firstcome-e2e"]);
+            // A shop that is stormed and one that is broken, at most.
+            tool::run(tests.args(["--", "--test-threads", "2"]))
         }
     }
 }

@@ -22,7 +22,10 @@ use std::{
 use firstcome_proto::{Reason, Refusal};
 use futures::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::Deadline;
 
@@ -214,11 +217,11 @@ struct Entry<C: BatchCall> {
 
 impl<C: BatchCall> Entry<C> {
     /// Why it is not worth sending any more, if it is not.
-    fn is_over(&self) -> Option<Rejected> {
-        if self.deadline.has_passed() {
+    fn is_over(&self, now: Instant) -> Option<Rejected> {
+        if self.deadline.instant() <= now {
             return Some(Rejected::DeadlinePassed);
         }
-        self.sent_by.has_passed().then_some(Rejected::WaitedTooLong)
+        (self.sent_by.instant() <= now).then_some(Rejected::WaitedTooLong)
     }
 }
 
@@ -373,6 +376,8 @@ impl<C: BatchCall> Inner<C> {
     fn next_batch(&self, key: &C::Key) -> Option<Batch<C>> {
         let mut sent = Vec::new();
         let mut not_sent = Vec::new();
+        // Once for the batch: a look at the clock for each item shows in profiles.
+        let now = Instant::now();
         {
             let mut guard = self.lanes.lock();
             let lanes = &mut *guard;
@@ -386,7 +391,7 @@ impl<C: BatchCall> Inner<C> {
                     sent.push(entry);
                 } else if entry.reply.is_abandoned() {
                     not_sent.push((entry, None));
-                } else if let Some(why) = entry.is_over() {
+                } else if let Some(why) = entry.is_over(now) {
                     not_sent.push((entry, Some(why)));
                 } else {
                     sent.push(entry);

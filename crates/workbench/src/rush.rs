@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args as _, FromArgMatches as _};
 use firstcome_local::{Address, Checkout, Service};
 use firstcome_mesh::upstream;
-use firstcome_proto::order_v1::OrderState;
+use firstcome_proto::{ProductId, order_v1::OrderState};
 use rand::seq::SliceRandom as _;
 use tonic::transport::Channel;
 
@@ -102,9 +102,59 @@ impl RushArgs {
     }
 }
 
+/// A rush that is over, its books unchecked.
+struct Storm {
+    run: String,
+    progress: Progress,
+    stampede: Arc<Stampede>,
+    product: ProductId,
+    duration: Duration,
+    receipts: Receipts,
+    file: PathBuf,
+}
+
 /// Runs the whole of it. The error is for a rush that could not be run; one that broke a promise
 /// is a report that says so.
 pub async fn rush(mesh: &Address, args: &RushArgs) -> Result<RushReport> {
+    let Storm { run, progress, stampede, product, duration, receipts, file } =
+        storm(mesh, args).await?;
+    progress.says("check the books");
+    let sources = VerifySources { served: args.served, ..VerifySources::of(mesh) };
+    let verified = verify::verify(&sources, Some(&receipts), args.settle).await?;
+    progress.finish();
+
+    let tally = &stampede.tally;
+    let sold = verified.sold(product);
+    Ok(RushReport {
+        run,
+        buyers: args.buyers,
+        stock: args.stock,
+        sold: sold.settled,
+        oversold: (sold.settled + sold.held - i64::from(args.stock)).max(0),
+        refused: tally.refused(),
+        refusals: tally.refusals(),
+        abandoned: tally.abandoned(),
+        declined: tally.declined(),
+        resold: resold(&receipts, args.stock),
+        duration_s: duration.as_secs_f64(),
+        place_order_ms: tally.place_order_ms(),
+        receipts: file,
+        verified,
+    })
+}
+
+/// Rush after rush, as load for whatever else is done to the shop; gives why one could not be run.
+/// The books are for others to check: they are never at rest.
+pub async fn without_end(mesh: &Address, args: &RushArgs) -> anyhow::Error {
+    loop {
+        match storm(mesh, args).await {
+            Ok(storm) => storm.progress.finish(),
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn storm(mesh: &Address, args: &RushArgs) -> Result<Storm> {
     let run = format!("{:08x}", rand::random::<u32>());
     let progress = Progress::start(args, &run);
     let channels: Vec<Channel> = (0..args.connections)
@@ -120,8 +170,8 @@ pub async fn rush(mesh: &Address, args: &RushArgs) -> Result<RushReport> {
     progress.says("gather the buyers");
     let people = gather(mesh, args, &run, &first, &files).await?;
 
-    let path = files.join(format!("{run}.jsonl"));
-    let ledger = Ledger::create(&path)?;
+    let file = files.join(format!("{run}.jsonl"));
+    let ledger = Ledger::create(&file)?;
     progress.says("schedule the drop");
     let opening = sale.open_in(first, &admin, OPENS_IN, args.limit, args.hold).await?;
 
@@ -131,30 +181,7 @@ pub async fn rush(mesh: &Address, args: &RushArgs) -> Result<RushReport> {
     stampede.run(people, ledger.entry(), opening, opening + args.deadline).await;
     let duration = opening.elapsed();
     let receipts = ledger.close()?;
-
-    progress.says("check the books");
-    let sources = VerifySources { served: args.served, ..VerifySources::of(mesh) };
-    let verified = verify::verify(&sources, Some(&receipts), args.settle).await?;
-    progress.finish();
-
-    let tally = &stampede.tally;
-    let sold = verified.sold(sale.product);
-    Ok(RushReport {
-        run,
-        buyers: args.buyers,
-        stock: args.stock,
-        sold: sold.settled,
-        oversold: (sold.settled + sold.held - i64::from(args.stock)).max(0),
-        refused: tally.refused(),
-        refusals: tally.refusals(),
-        abandoned: tally.abandoned(),
-        declined: tally.declined(),
-        resold: resold(&receipts, args.stock),
-        duration_s: duration.as_secs_f64(),
-        place_order_ms: tally.place_order_ms(),
-        receipts: path,
-        verified,
-    })
+    Ok(Storm { run, progress, stampede, product: sale.product, duration, receipts, file })
 }
 
 /// Everybody, in an order that has nothing to do with how they were made.

@@ -2,14 +2,16 @@
 
 use std::{future::Future, time::Duration};
 
-use firstcome_e2e::{Sale, Shop, shop::Terms};
+use firstcome_e2e::{Sale, Shop, load, shop::Terms};
 use firstcome_local::{Role, Service};
 use firstcome_proto::Reason;
 use firstcome_workbench::rush::{RushArgs, rush};
 use sqlx::PgPool;
 
 /// Many batches of [`BATCH`], so that a fault meets a sale that still admits.
-const STOCK: u32 = 240;
+const STOCK: u32 = if load::IS_ON { 2_000 } else { 240 };
+/// As many as the main job has, or few enough for a debug build.
+const BUYERS: u32 = if load::IS_ON { 20_000 } else { 3 * STOCK };
 /// Items that order sends, and writes, at once.
 const BATCH: &str = "8";
 
@@ -19,10 +21,10 @@ async fn slow_shop() -> Shop {
     Shop::own(&env.map(|name| (Service::Order, name, BATCH))).await.unwrap()
 }
 
-/// A rush that is small enough for a debug build and long enough to be hit.
+/// A rush that is long enough to be hit.
 fn args() -> RushArgs {
     RushArgs {
-        buyers: 3 * STOCK,
+        buyers: BUYERS,
         stock: STOCK,
         hold: Duration::from_secs(2),
         limit: 1,
