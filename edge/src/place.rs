@@ -24,15 +24,9 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 
 use crate::wire::{self, Response};
 
-/// An honest request of ten lines has about 1 KiB. A larger one travels alone, so that 512 of them
-/// cannot make a call too large and take their neighbours down.
-const GATHERED_BYTES_MAX: usize = 4 << 10;
-const ALONE: Limits = Limits {
-    batch_items_max: 1,
-    in_flight_max: 4,
-    key_queue_items_max: 256,
-    queue_items_max: 1024,
-};
+/// An honest request of ten lines has about 1 KiB. 512 of four times that still fit into one call,
+/// and nobody gets a way past the others by being large.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// The pauses before a call is made again: jittered, doubled, and never above the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -46,7 +40,6 @@ const BUDGET_SHARE: f32 = 0.2;
 /// Places orders.
 pub struct Place {
     gathered: Batcher<Intake>,
-    alone: Batcher<Intake>,
 }
 
 impl Place {
@@ -56,8 +49,7 @@ impl Place {
             client: OrderIntakeServiceClient::new(order),
             budget: Arc::new(TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR_PER_S, BUDGET_SHARE)),
         };
-        let alone = Batcher::new(intake.clone(), ALONE);
-        Self { gathered: Batcher::new(intake, gathered), alone }
+        Self { gathered: Batcher::new(intake, gathered) }
     }
 
     /// Places one buyer's order: a message as it came, which `order` reads and judges.
@@ -67,16 +59,15 @@ impl Place {
         message: Bytes,
         deadline: Deadline,
     ) -> Result<Response, Status> {
-        let batcher = match message.len() {
-            ..=GATHERED_BYTES_MAX => &self.gathered,
-            _ => &self.alone,
-        };
+        if message.len() > MESSAGE_BYTES_MAX {
+            return Err(Refusal::invalid("message", "want at most 4096 bytes").into());
+        }
         let glance = Glance::decode(message.clone()).map_err(|_| wire::undecodable())?;
         let product = glance.lines.into_iter().next().map(|line| line.product_id);
         let item = PlaceOrdersItem { user_id: buyer.to_wire(), request: message };
         let placement = Placement { item, deadline };
         let outcome: Outcome<Answer> =
-            batcher.submit(product.unwrap_or_default(), placement, deadline).await;
+            self.gathered.submit(product.unwrap_or_default(), placement, deadline).await;
         match outcome.map_err(Refusal::from)? {
             Ok(response) => Ok(wire::answer_with(&response)),
             Err(refused) => Ok(wire::refused_with(&refused)),
@@ -85,7 +76,7 @@ impl Place {
 
     /// Refuses new orders and waits for those inside.
     pub async fn close(&self, within: Duration) {
-        tokio::join!(self.gathered.close(within), self.alone.close(within));
+        self.gathered.close(within).await;
     }
 }
 

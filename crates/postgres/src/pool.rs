@@ -156,6 +156,16 @@ impl Inner {
     }
 }
 
+impl Drop for Inner {
+    /// The last handle is gone, and perhaps the runtime with it, which sqlx would need to look at
+    /// each connection. They are simply closed.
+    fn drop(&mut self) {
+        for AtHand { connection, .. } in self.at_hand.get_mut().drain(..) {
+            drop(connection.leak());
+        }
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at_hand = self.inner.at_hand.lock().len();

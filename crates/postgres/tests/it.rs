@@ -108,6 +108,18 @@ async fn a_transaction_without_its_end_gives_its_locks_back() {
     assert_eq!(number, 1, "what was not committed was not done");
 }
 
+#[test]
+fn a_pool_may_outlive_its_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_database, pool) = runtime.block_on(async {
+        let (database, pool) = pool(2).await;
+        backend(&pool).await.unwrap();
+        (database, pool)
+    });
+    drop(runtime);
+    drop(pool);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_are_lent_than_there_are_and_who_waits_gets_the_next() {
     let (_database, pool) = pool(1).await;

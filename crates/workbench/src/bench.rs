@@ -2,6 +2,7 @@
 //! processes taken from the operating system, and everything as a ratio to floors of the same run,
 //! because machines are shared and noisy.
 
+mod companion;
 mod cost;
 mod echo;
 mod findings;
@@ -42,7 +43,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub rounds: u8,
     /// Calls in flight
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=8192))]
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub in_flight: u16,
     /// HTTP/2 connections that carry them
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -47,25 +47,36 @@ pub async fn down(checkout: &Checkout, args: &DownArgs) -> Result<()> {
         }
     }
     if args.wipe {
-        // Held, so that nothing starts on data that is going away.
-        let _lock = Lock::take(checkout)?;
-        State::remove(checkout);
-        let receipts = checkout.state().join("receipts");
-        let mut ours = vec![
-            checkout.data(),
-            checkout.logs(),
-            checkout.mail(),
-            checkout.secrets(),
-            receipts,
-            ghz::folder(checkout),
-        ];
-        if User::is_root() {
-            ours.push(checkout.data_of_root());
+        wipe(checkout)?;
+        // What a bench left that was interrupted.
+        let bench = checkout.apart("bench");
+        if bench.state().exists() {
+            wipe(&bench)?;
+            remove(&bench.state())?;
         }
-        for folder in &ours {
-            if remove(folder)? {
-                println!("removed {}", folder.display());
-            }
+    }
+    Ok(())
+}
+
+fn wipe(checkout: &Checkout) -> Result<()> {
+    // Held, so that nothing starts on data that is going away.
+    let _lock = Lock::take(checkout)?;
+    State::remove(checkout);
+    let receipts = checkout.state().join("receipts");
+    let mut ours = vec![
+        checkout.data(),
+        checkout.logs(),
+        checkout.mail(),
+        checkout.secrets(),
+        receipts,
+        ghz::folder(checkout),
+    ];
+    if User::is_root() {
+        ours.push(checkout.data_of_root());
+    }
+    for folder in &ours {
+        if remove(folder)? {
+            println!("removed {}", folder.display());
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Products as visitors see them: what changes by hand may be a second old, so that a crowd that
-//! looks at one page asks Postgres once a second and not once a visitor.
+//! looks at one page asks Postgres about once a second, and not once a visitor. (Visitors who come
+//! while the answer is on its way ask too.)
 //!
 //! Nothing is decided by it: admission reads [`crate::live`], changes read the ledger.
 

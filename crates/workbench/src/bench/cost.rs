@@ -82,7 +82,7 @@ impl Meter {
             reading.ended.insert(pid, (part, time_of_ended_children(pid)?));
             let time = clock(pid).with_context(|| format!("the {part} process {pid} is gone"))?;
             reading.clocks.insert(pid, (part, time));
-            for child in children(pid) {
+            for child in children(pid)? {
                 // One that ended since it was listed will stand among the ended next time.
                 if let Some(time) = clock(child) {
                     reading.clocks.insert(child, (part, time));
@@ -122,9 +122,10 @@ fn clock(pid: u32) -> Option<Duration> {
 }
 
 /// The children of a process's first thread, which is who forks in Postgres and nobody elsewhere.
-fn children(pid: u32) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+fn children(pid: u32) -> Result<Vec<u32>> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .with_context(|| format!("find the children of process {pid}"))?;
+    Ok(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 /// Time of children that ended and were waited for, in the kernel's ticks of 10 ms.

@@ -3,8 +3,8 @@
 
 use std::{
     convert::Infallible,
-    process::Stdio,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -12,11 +12,7 @@ use bytes::Bytes;
 use firstcome_local::address;
 use futures::future::BoxFuture;
 use http::uri::PathAndQuery;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    net::TcpListener,
-    process::{Child, Command},
-};
+use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -25,6 +21,11 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 use tower::Service;
+
+use super::companion::Companion;
+
+/// A process that is to listen does so by then.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A message of any size.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -54,7 +55,7 @@ pub async fn serve(args: &EchoArgs) -> Result<()> {
 
 /// A running floor.
 pub struct Floor {
-    process: Child,
+    process: Companion,
     /// Where it listens, as in `http://127.0.0.1:1234`.
     pub endpoint: String,
 }
@@ -62,24 +63,18 @@ pub struct Floor {
 impl Floor {
     /// Starts it as a process of its own.
     pub async fn start(answer_bytes: usize) -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe().context("find this program")?)
-            .args(["echo", "--answer-bytes", &answer_bytes.to_string()])
-            // As many as each of our processes has.
-            .env("TOKIO_WORKER_THREADS", address::worker_threads().to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("start the floor")?;
-        let output = process.stdout.take().context("the floor's output")?;
-        let port = BufReader::new(output).lines().next_line().await?;
-        let port: u16 = port.context("the floor ended at once")?.parse()?;
+        let program = std::env::current_exe().context("find this program")?;
+        // As many as each of our processes has.
+        let threads = [("TOKIO_WORKER_THREADS", address::worker_threads().to_string())];
+        let args = ["echo", "--answer-bytes", &answer_bytes.to_string()];
+        let mut process = Companion::start("floor", &program, &args, threads)?;
+        let port: u16 = process.hear(START_TIMEOUT).await?.parse()?;
         Ok(Self { process, endpoint: format!("http://127.0.0.1:{port}") })
     }
 
     /// Its process number.
     pub fn pid(&self) -> Result<u32> {
-        self.process.id().context("the floor has ended")
+        self.process.pid()
     }
 }
 

@@ -1,23 +1,22 @@
 //! The gate's floor: one-request `reserve`, unpipelined, straight against Redis.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use firstcome_local::{Address, Service};
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-};
+
+use super::companion::Companion;
 
 /// Connections, each with one call at a time: enough to keep one shard busy.
 const CONNECTIONS: u16 = 16;
 
+/// Longer than loading a gate, or emptying it one by one, ever takes.
+const TURN_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// The measuring process, with its gate loaded.
 pub struct Measurement {
-    process: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    process: Companion,
 }
 
 /// What it did.
@@ -32,36 +31,28 @@ pub struct Measured {
 impl Measurement {
     /// Starts the process and waits until it is ready to begin.
     pub async fn prepare(mesh: &Address, items: u32, batch: u16) -> Result<Self> {
-        let mut process = Command::new(mesh.program(Service::Inventory))
-            .arg("measure-gate")
-            .args(["--items", &items.to_string(), "--batch", &batch.to_string()])
-            .args(["--connections", &CONNECTIONS.to_string()])
-            .envs(mesh.env_of(Service::Inventory))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("start the measuring process")?;
-        let input = process.stdin.take().context("its input")?;
-        let output = BufReader::new(process.stdout.take().context("its output")?).lines();
-        let mut measurement = Self { process, input, output };
-        let ready = measurement.output.next_line().await?;
-        ensure!(ready.as_deref() == Some("ready"), "the measuring process says {ready:?}");
-        Ok(measurement)
+        let (items, batch) = (items.to_string(), batch.to_string());
+        let connections = CONNECTIONS.to_string();
+        let args = ["measure-gate", "--items", &items, "--batch", &batch];
+        let args = [&args[..], &["--connections", &connections]].concat();
+        let program = mesh.program(Service::Inventory);
+        let env = mesh.env_of(Service::Inventory);
+        let mut process = Companion::start("measuring process", &program, &args, env)?;
+        let ready = process.hear(TURN_TIMEOUT).await?;
+        ensure!(ready == "ready", "the measuring process says {ready}");
+        Ok(Self { process })
     }
 
     /// Lets it begin and waits until it is done.
     pub async fn run(&mut self) -> Result<Measured> {
-        self.input.write_all(b"go\n").await?;
-        let line = self.output.next_line().await?.context("the measuring process ended")?;
+        self.process.tell("go").await?;
+        let line = self.process.hear(TURN_TIMEOUT).await?;
         serde_json::from_str(&line).context("read what was measured")
     }
 
     /// Waits until it has taken its gate away.
-    pub async fn end(mut self) -> Result<()> {
-        let status = self.process.wait().await?;
-        ensure!(status.success(), "the measuring process ended with {status}");
-        Ok(())
+    pub async fn end(self) -> Result<()> {
+        self.process.end().await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where it is measured: a mesh of its own, as shipped, with stores that keep what they are told.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use firstcome_local::{
@@ -17,6 +17,12 @@ use crate::state::Lock;
 
 /// The nodes of the Redis Cluster.
 const REDIS_NODES: u16 = 6;
+/// Between two looks at whether the shop has come to rest.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A shop at rest works no more than this between two looks: a tenth of a core.
+const AT_REST: Duration = Duration::from_millis(10);
+/// After so many looks whatever still goes on is the shop's daily work, and belongs to the cost.
+const LOOKS_MAX: u32 = 20;
 
 /// A running mesh and its clocks.
 pub struct Ground {
@@ -91,6 +97,18 @@ impl Ground {
     /// The time since then.
     pub async fn since(&self, earlier: &Reading) -> Result<Costs> {
         Ok(self.clocks().await?.since(earlier))
+    }
+
+    /// Waits until what came before is done with, as far as it ever is.
+    pub async fn come_to_rest(&self) -> Result<()> {
+        for _ in 0..LOOKS_MAX {
+            let before = self.clocks().await?;
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if self.since(&before).await?.values().sum::<Duration>() <= AT_REST {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Starts a service anew with these variables; `None` takes one back.

@@ -163,7 +163,7 @@ async fn buy(ground: &Ground, args: &HerdArgs, findings: &mut Findings) -> Resul
     crowd.end().await?;
 
     let heard = &bought.heard;
-    findings.check(STEP, "connections", opened.connections as f64, "", exactly(buyers));
+    findings.tell(STEP, "connections", opened.connections as f64, "");
     findings.tell(STEP, "time to open them", opened.took_ms as f64, "ms");
     findings.check(STEP, "answers", heard.answers() as f64, "", exactly(buyers));
     findings.check(STEP, "orders", heard.orders as f64, "", exactly(args.stock.min(buyers)));
@@ -226,7 +226,7 @@ async fn watch(ground: &Ground, args: &HerdArgs, findings: &mut Findings) -> Res
     crowd.cue(&Cue { in_ms: 0 }).await?;
     crowd.end().await?;
 
-    findings.check(STEP, "streams", opened.connections as f64, "", exactly(args.watchers));
+    findings.tell(STEP, "streams", opened.connections as f64, "");
     findings.tell(STEP, "connections", f64::from(args.watcher_connections), "");
     findings.tell(STEP, "time to open them", opened.took_ms as f64, "ms");
     findings.check(

@@ -278,6 +278,7 @@ impl<'a> Bench<'a> {
 
     async fn fcall1(&self, calls: u32) -> Result<Sample> {
         let mut measurement = Measurement::prepare(self.ground.address(), calls, 1).await?;
+        self.ground.come_to_rest().await?;
         let before = self.ground.clocks().await?;
         let measured = measurement.run().await?;
         let costs = self.ground.since(&before).await?;
@@ -344,6 +345,7 @@ impl<'a> Bench<'a> {
         C: Fn(u32) -> F + Clone + Send + 'static,
         F: Future<Output = Result<()>> + Send,
     {
+        self.ground.come_to_rest().await?;
         let before = self.ground.clocks().await?;
         let load = drive(calls, in_flight, call).await?;
         tokio::time::sleep(AFTERMATH).await;
@@ -351,10 +353,14 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn calls(&self, path: Path) -> u32 {
+        // Whoever is refused later has been seen by then, however few calls that are.
+        if path == Path::RefusedFirstSeen {
+            return BUYERS - 1;
+        }
         let scaled = f64::from(path.calls()) * self.args.scale;
         let most = match path {
-            // Each buyer may win once, and be seen for the first time once.
-            Path::Winner | Path::WinnerAlone | Path::RefusedFirstSeen | Path::Pay => BUYERS - 1,
+            // Each buyer may win once.
+            Path::Winner | Path::WinnerAlone | Path::Pay => BUYERS - 1,
             _ => u32::MAX,
         };
         (scaled as u32).clamp(10, most)

@@ -60,9 +60,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every goal was reached.
+    /// Whether every goal was reached, and there was one.
     pub fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.ok)
+        self.rows.iter().all(|row| row.ok) && self.rows.iter().any(|row| row.goal.is_some())
     }
 }
 
@@ -87,6 +87,11 @@ impl Figures {
 
     fn cost_us(&self) -> f64 {
         self.split_us.values().sum()
+    }
+
+    /// Of the floor alone: what the rest of the shop does meanwhile is no part of a bare call.
+    fn floor_us(&self) -> f64 {
+        self.part_us(Part::Echo)
     }
 
     fn part_us(&self, part: Part) -> f64 {
@@ -127,7 +132,7 @@ impl Samples {
                 rows.extend(self.redis_row());
             }
         }
-        let echo = self.paths.get(&Path::Echo).map(|rounds| median(rounds, Figures::cost_us));
+        let echo = self.paths.get(&Path::Echo).map(|rounds| median(rounds, Figures::floor_us));
         for ((hop, path), rounds) in &self.hops {
             let ratio = echo.map(|echo| median(rounds, Figures::cost_us) / echo);
             let name = format!("{}, {hop} one by one", name(*path));
@@ -142,11 +147,11 @@ impl Samples {
         let (ratio, goal, against) = match path {
             Path::Echo | Path::EchoAlone | Path::Fcall1 | Path::Commit1 => (None, None, ""),
             Path::WinnerAlone => {
-                let own = self.against(rounds, Path::EchoAlone, |figures| figures.p50_ms);
+                let p50 = |figures: &Figures| figures.p50_ms;
+                let own = self.against(rounds, p50, Path::EchoAlone, p50);
                 let commits = self.paths.get(&Path::Commit1);
-                let commit = commits.and_then(|commits| {
-                    self.against(commits, Path::EchoAlone, |figures| figures.p50_ms)
-                });
+                let commit =
+                    commits.and_then(|commits| self.against(commits, p50, Path::EchoAlone, p50));
                 let goal = commit.map(|commit| ALONE_ECHOES_MAX + ALONE_COMMITS * commit);
                 (own, goal, "p50 of echo-alone")
             }
@@ -158,7 +163,11 @@ impl Samples {
                     Path::Pay => Some(PAY_ECHOES_MAX),
                     _ => None,
                 };
-                (self.against(rounds, Path::Echo, Figures::cost_us), goal, "echo")
+                (
+                    self.against(rounds, Figures::cost_us, Path::Echo, Figures::floor_us),
+                    goal,
+                    "echo",
+                )
             }
         };
         row(name(path), rounds, ratio, goal, against)
@@ -167,7 +176,7 @@ impl Samples {
     fn redis_row(&self) -> Option<Row> {
         let redis = |figures: &Figures| figures.part_us(Part::Redis);
         let winners = self.paths.get(&Path::Winner)?;
-        let ratio = self.against(winners, Path::Fcall1, redis);
+        let ratio = self.against(winners, redis, Path::Fcall1, redis);
         let only_redis: Vec<Figures> = winners
             .iter()
             .map(|figures| Figures {
@@ -183,12 +192,13 @@ impl Samples {
     fn against(
         &self,
         rounds: &[Figures],
-        floor: Path,
         figure: impl Fn(&Figures) -> f64,
+        floor: Path,
+        of_floor: impl Fn(&Figures) -> f64,
     ) -> Option<f64> {
         let floors = self.paths.get(&floor)?;
         let ratios: Vec<f64> =
-            rounds.iter().zip(floors).map(|(own, floor)| figure(own) / figure(floor)).collect();
+            rounds.iter().zip(floors).map(|(own, floor)| figure(own) / of_floor(floor)).collect();
         (!ratios.is_empty()).then(|| median(&ratios, |ratio| *ratio))
     }
 }

@@ -159,11 +159,12 @@ local function reserve(keys, args)
   -- What this call has admitted so far: records by id, units by buyer.
   local records, units_of = {}, {}
 
+  -- The answer's code, and the packed seq of a record.
   local function decide(i)
     local record = records[ids[i]] or known[i + 1]
     if record then
       local is_same = string.sub(record, 9) == string.sub(args[i + 1], 17)
-      return is_same and REPLAYED or KEY_REUSED, struct.unpack('>I8', record)
+      return is_same and REPLAYED or KEY_REUSED, string.sub(record, 1, 8)
     end
     local want = wanted[i]
     if not want then return MALFORMED end
@@ -186,14 +187,15 @@ local function reserve(keys, args)
     end
     if buyer then units_of[buyer] = after end
     seq = seq + 1
-    records[ids[i]] = struct.pack('>I8', seq) .. string.sub(args[i + 1], 17)
-    return ADMITTED, seq
+    local packed = struct.pack('>I8', seq)
+    records[ids[i]] = packed .. string.sub(args[i + 1], 17)
+    return ADMITTED, packed
   end
 
   local answers, admitted, set_taken = {}, {}, {}
   for i = 1, count do
     local code, at = decide(i)
-    answers[i] = at and struct.pack('>BI8', code, at) or refused(code)
+    answers[i] = at and string.char(code) .. at or refused(code)
     if code == ADMITTED then
       admitted[#admitted + 1] = ids[i]
       set_taken[#set_taken + 1] = ids[i]

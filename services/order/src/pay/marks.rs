@@ -1,11 +1,15 @@
 //! How payments begin: the marks of many orders, one statement.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    time::Duration,
+};
 
 use firstcome_mesh::{Answers, BatchCall};
+use firstcome_proto::{OrderId, UserId};
 
 use crate::{
-    order::PaymentIntent,
+    order::{Order, PaymentIntent},
     store::{self, Mark, Store},
 };
 
@@ -30,29 +34,54 @@ impl BatchCall for Marks {
     async fn call(&self, (): (), payments: Vec<PaymentIntent>, mut answers: Answers<Self::Answer>) {
         // One buyer's second payment would break the batch by the constraint that is there for it.
         let mut buyers = HashSet::new();
-        let firsts: Vec<&PaymentIntent> =
-            payments.iter().filter(|payment| buyers.insert(payment.user)).collect();
-        match self.store.mark_all_paying(&firsts, self.lease).await {
-            Ok(mut marked) => {
-                for (place, payment) in payments.iter().enumerate() {
-                    if let Some(order) = marked.remove(&payment.order) {
-                        answers.answer(place, Ok(Mark::Marked(order)));
-                    }
+        let (firsts, others): (Vec<usize>, Vec<usize>) =
+            (0..payments.len()).partition(|&place| buyers.insert(payments[place].user));
+        let batch: Vec<&PaymentIntent> = firsts.iter().map(|&place| &payments[place]).collect();
+        let singly = match self.store.mark_all_paying(&batch, self.lease).await {
+            Ok(marked) => {
+                let paying = answer_firsts(&payments, firsts, marked, &mut answers);
+                let (in_vain, singly): (Vec<usize>, Vec<usize>) =
+                    others.iter().partition(|&&place| paying.contains(&payments[place].user));
+                for place in in_vain {
+                    answers.answer(place, Ok(Mark::AnotherPayment));
                 }
+                singly
             }
             // Each for itself: the one whose other payment has just begun elsewhere is among them.
-            Err(store::Error::Data(_)) => {}
+            Err(store::Error::Data(_)) => (0..payments.len()).collect(),
             Err(fault) => {
                 // Left open, and so answered as unknown; the rows say what became of it.
                 tracing::warn!(%fault, "cannot save that orders are being paid");
                 return;
             }
-        }
-        // Whoever was not marked hears why, which only a statement of its own can tell.
-        for place in answers.waiting() {
+        };
+        for place in singly {
             let PaymentIntent { user, order, address, method } = &payments[place];
             let marked = self.store.mark_paying(*user, *order, address, method, self.lease).await;
             answers.answer(place, marked);
         }
     }
+}
+
+/// Answers each buyer's first payment, and gives whose was marked.
+fn answer_firsts(
+    payments: &[PaymentIntent],
+    firsts: Vec<usize>,
+    mut marked: HashMap<OrderId, Order>,
+    answers: &mut Answers<Result<Mark, store::Error>>,
+) -> HashSet<UserId> {
+    let mut paying = HashSet::new();
+    for place in firsts {
+        let PaymentIntent { user, order, .. } = &payments[place];
+        // Somebody else may have asked for this order too, and stand before its buyer.
+        let mark = match marked.entry(*order) {
+            Entry::Occupied(order) if order.get().user == *user => {
+                paying.insert(*user);
+                Mark::Marked(order.remove())
+            }
+            _ => Mark::Unchanged,
+        };
+        answers.answer(place, Ok(mark));
+    }
+    paying
 }

@@ -1,6 +1,7 @@
 //! Orders belong to their buyers.
 
 use firstcome_proto::{Reason, order_v1::OrderState};
+use futures::future::join_all;
 use uuid::Uuid;
 
 use super::app::{Shop, is, pay_request, refused};
@@ -18,6 +19,31 @@ async fn nobody_sees_or_moves_the_order_of_another() {
     assert!(bob.list(0, "").await.unwrap().orders.is_empty());
     is(&ann.get(order).await, OrderState::PendingPayment);
     refused(&ann.get(Uuid::new_v4()).await, Reason::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_pays_in_the_same_moment_neither_sees_nor_stops_a_payment() {
+    let shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let product = Uuid::new_v4();
+    let owners: Vec<_> = (0..10).map(|_| replica.buyer()).collect();
+    let orders = join_all(owners.iter().map(|owner| owner.placed(product))).await;
+    let strangers: Vec<_> = (0..50).map(|_| replica.buyer()).collect();
+
+    // Strangers stand before and behind each owner in the batches that form.
+    let nosy = |number: usize| strangers[number].pay(orders[number % orders.len()]);
+    let before = join_all((0..25).map(nosy));
+    let own = join_all(owners.iter().zip(&orders).map(|(owner, &order)| owner.pay(order)));
+    let behind = join_all((25..50).map(nosy));
+    let (before, own, behind) = tokio::join!(before, own, behind);
+
+    for answer in before.iter().chain(&behind) {
+        refused(answer, Reason::NotFound);
+    }
+    for (answer, order) in own.iter().zip(&orders) {
+        is(answer, OrderState::Preparing);
+        assert_eq!(answer.as_ref().unwrap().order_id, order.to_string());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

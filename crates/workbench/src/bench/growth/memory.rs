@@ -1,6 +1,6 @@
 //! Memory: of a service that nobody calls, and of an open hold in Redis.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use firstcome_local::RedisCluster;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::bench::{
     cost::Part,
     ground::{Ground, part_of},
+    memory::resident,
 };
 
 /// Between two looks at a shard that may still be clearing up.
@@ -50,16 +51,8 @@ pub struct Shard {
 
 /// Resident memory of each service, MiB.
 pub async fn idle(ground: &Ground) -> Result<BTreeMap<Part, f64>> {
-    let pids = ground.mesh().pids().await;
-    pids.into_iter().map(|(service, pid)| Ok((part_of(service), resident_mib(pid)?))).collect()
-}
-
-fn resident_mib(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))
-        .with_context(|| format!("process {pid} is gone"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("read VmRSS")?;
-    Ok(kib.parse::<f64>()? / 1024.0)
+    let resident = resident(ground).await?.into_iter();
+    Ok(resident.map(|(service, mib)| (part_of(service), mib)).collect())
 }
 
 impl Shard {
@@ -114,10 +107,5 @@ mod tests {
         assert_eq!(before, Shard { used: 2_000, dataset: 1_000 });
         let each = Shard::read(&info(34_000, 31_000)).unwrap().per_hold(before, 100);
         assert_eq!((each.dataset_bytes, each.used_bytes), (300.0, 320.0));
-    }
-
-    #[test]
-    fn this_process_takes_memory() {
-        assert!(resident_mib(std::process::id()).unwrap() > 0.5);
     }
 }

@@ -1,6 +1,6 @@
 //! The shop while it grows: more edges, more products, more open holds, and the buyers for them.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use firstcome_local::{Replica, Service};
@@ -33,12 +33,6 @@ const HOLDS_MIN: u32 = 8;
 const SALES_AT_ONCE: usize = 8;
 /// A product is filled anew when more holds are open than it stands for, by this share.
 const HOLDS_DRIFT_MAX: f64 = 0.4;
-/// Between two looks at whether the shop has come to rest.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// A shop at rest works no more than this between two looks: a tenth of a core.
-const AT_REST: Duration = Duration::from_millis(10);
-/// After so many looks whatever still goes on is the shop's daily work, and belongs to the cost.
-const LOOKS_MAX: u32 = 20;
 /// Nobody calls the floor.
 const NO_FLOOR: &str = "http://127.0.0.1:1";
 
@@ -147,7 +141,7 @@ impl<'a> Stage<'a> {
     /// Lets so many win that everything is sold, and then as many be refused as planned.
     async fn take_turn(&mut self, setting: Setting) -> Result<Pair> {
         let shelves = self.stock_up(setting).await.context("fill the shelves")?;
-        self.come_to_rest().await?;
+        self.ground.come_to_rest().await?;
         self.turn += 1;
         let winner = self.place_all(setting, &shelves, true).await.context("win")?;
         let refused = self.place_all(setting, &shelves, false).await.context("be refused")?;
@@ -231,18 +225,6 @@ impl<'a> Stage<'a> {
         let load = Load::sum(&loads, took);
         tokio::time::sleep(AFTERMATH).await;
         Ok(Sample { load, costs: self.ground.since(&before).await? })
-    }
-
-    /// Waits until what was prepared is done with.
-    async fn come_to_rest(&self) -> Result<()> {
-        for _ in 0..LOOKS_MAX {
-            let before = self.ground.clocks().await?;
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            if self.ground.since(&before).await?.values().sum::<Duration>() <= AT_REST {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// A token costs more the first time, and other work than that is measured here.

@@ -119,8 +119,9 @@ pub async fn run(buy: Buy) -> Result<()> {
     for (mut caller, offset) in callers.into_iter().zip(offsets) {
         let key = buy.key.clone();
         calls.spawn(async move {
-            sleep_until(opening + offset).await;
-            let asked = Instant::now();
+            // By the plan: who could not call in time has waited since then.
+            let asked = opening + offset;
+            sleep_until(asked).await;
             let (answer, early) = caller.place(sale, &key, deadline).await;
             // With the caller its connection goes; nobody leaves before all were heard.
             (caller, EXPLAINED.judge(&answer), asked.elapsed(), early)

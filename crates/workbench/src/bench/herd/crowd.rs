@@ -2,27 +2,21 @@
 //! not the shop's. It hears one job on its standard input, then cues, and says one line of JSON for
 //! each thing that is done.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use firstcome_mesh::open_files;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
-};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
     buyers::{self, Buy},
     watchers::{self, Look},
 };
+use crate::bench::companion::Companion;
 
 /// An edge that is asked by thousands at once may let one wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A process that has said its last word is gone by then.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls that wait for one connection; a buyer makes one, a watcher's connection a hundred.
 const CALLS_QUEUED_MAX: usize = 128;
 
@@ -88,50 +82,33 @@ pub async fn connect(edge: &str) -> Result<Channel> {
 
 /// The process, seen from who started it; dropping it kills it.
 pub struct Crowd {
-    process: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
+    process: Companion,
 }
 
 impl Crowd {
     /// Starts a process with a job.
     pub async fn start(job: &Job) -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe().context("find this program")?)
-            .arg("crowd")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("start the crowd")?;
-        let input = process.stdin.take().context("its input")?;
-        let output = BufReader::new(process.stdout.take().context("its output")?).lines();
-        let mut crowd = Self { process, input, output };
+        let program = std::env::current_exe().context("find this program")?;
+        let process = Companion::start("crowd", &program, &["crowd"], [("", ""); 0])?;
+        let mut crowd = Self { process };
         crowd.cue(job).await?;
         Ok(crowd)
     }
 
     /// Gives a cue.
     pub async fn cue(&mut self, cue: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_vec(cue)?;
-        line.push(b'\n');
-        self.input.write_all(&line).await.context("give the crowd a cue")
+        self.process.tell(&serde_json::to_string(cue)?).await
     }
 
     /// Waits for what it says next.
     pub async fn hear<T: DeserializeOwned>(&mut self, within: Duration) -> Result<T> {
-        let line = timeout(within, self.output.next_line()).await;
-        let line = line.context("the crowd says nothing in time")??;
-        let line = line.context("the crowd has ended")?;
+        let line = self.process.hear(within).await?;
         serde_json::from_str(&line).context("read what the crowd says")
     }
 
     /// Waits until it is gone.
-    pub async fn end(mut self) -> Result<()> {
-        drop(self.input);
-        let status = timeout(END_TIMEOUT, self.process.wait()).await;
-        let status = status.context("the crowd does not end")??;
-        ensure!(status.success(), "the crowd ended with {status}");
-        Ok(())
+    pub async fn end(self) -> Result<()> {
+        self.process.end().await
     }
 }
 
