@@ -156,7 +156,7 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
         Step::Load => {
             let mut tests = cargo();
             tests.args(["test", "--release", "--package", "firstcome-e2e"]);
-            // A shop that is stormed and one that is broken, at most.
+            // Two stories at a time: each shop takes what two cores give.
             tool::run(tests.args(["--", "--test-threads", "2"]))
         }
     }

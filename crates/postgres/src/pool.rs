@@ -11,7 +11,7 @@ use std::{
     fmt,
     ops::{Deref, DerefMut},
     str::FromStr as _,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -32,12 +32,14 @@ use sqlx::{
     },
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
 /// A database that gives no connection in this time counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that does not answer within this time is as good as dead.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that rested longer is asked whether it lives: under load nobody waits for that,
 /// and nobody is handed what a restart broke an hour ago.
 const RESTED_MAX: Duration = Duration::from_secs(1);
@@ -80,6 +82,8 @@ struct Inner {
     /// The last one given back is the first one taken: few connections do most of the work, and
     /// know their statements.
     at_hand: Mutex<VecDeque<AtHand>>,
+    /// For whoever waits for sqlx.
+    given_back: Notify,
 }
 
 struct AtHand {
@@ -106,7 +110,10 @@ impl Pool {
             .await?;
         let permits = usize::try_from(settings.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
-        Ok(Self { inner: Arc::new(Inner { sqlx, permits, at_hand: Mutex::default() }) })
+        let inner =
+            Arc::new(Inner { sqlx, permits, at_hand: Mutex::default(), given_back: Notify::new() });
+        tokio::spawn(Inner::let_go_of_surplus(Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
     /// Brings a schema up to date, however long that takes.
@@ -125,12 +132,22 @@ impl Pool {
     /// [`sqlx::Error::PoolTimedOut`] when none is free within three seconds, and whatever
     /// connecting says.
     pub async fn acquire(&self) -> Result<Lent, sqlx::Error> {
-        let permit = timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.inner.permits).acquire_owned());
-        let permit = permit.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let lent = timeout(ACQUIRE_TIMEOUT, self.wait_for_one()).await;
+        lent.map_err(|_| sqlx::Error::PoolTimedOut)?
+    }
+
+    async fn wait_for_one(&self) -> Result<Lent, sqlx::Error> {
+        let permit = Arc::clone(&self.inner.permits).acquire_owned().await;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        let (connection, since) = match self.inner.take().await {
-            Some(AtHand { connection, since, .. }) => (connection, since),
-            None => (self.inner.sqlx.acquire().await?, Instant::now()),
+        let (connection, since) = loop {
+            if let Some(AtHand { connection, since, .. }) = self.inner.take().await {
+                break (connection, since);
+            }
+            // What sqlx still has to test may take long; what is given back meanwhile is as good.
+            tokio::select! {
+                connection = self.inner.sqlx.acquire() => break (connection?, Instant::now()),
+                () = self.inner.given_back.notified() => {}
+            }
         };
         Ok(Lent { pool: self.clone(), connection, since, _permit: permit })
     }
@@ -147,12 +164,46 @@ impl Inner {
     /// The connection that was used last, if it lives.
     async fn take(&self) -> Option<AtHand> {
         let mut last = self.at_hand.lock().pop_back()?;
-        if last.rests_since.elapsed() > RESTED_MAX && last.connection.ping().await.is_err() {
-            // What broke this one has broken the others too: let sqlx look at them.
-            self.at_hand.lock().clear();
-            return None;
+        if last.rests_since.elapsed() <= RESTED_MAX {
+            return Some(last);
         }
-        Some(last)
+        // Whoever leaves in the middle, or waits in vain, leaves it to be closed.
+        let mut suspect = Suspect(Some(last.connection));
+        let answer = timeout(PING_TIMEOUT, suspect.0.as_mut()?.ping()).await;
+        if matches!(answer, Ok(Ok(()))) {
+            last.connection = suspect.0.take()?;
+            return Some(last);
+        }
+        // What broke this one has broken the others too.
+        let others = std::mem::take(&mut *self.at_hand.lock());
+        for AtHand { connection, .. } in others {
+            drop(Suspect(Some(connection)));
+        }
+        None
+    }
+
+    /// Lets go, now and then, of what a burst left behind: sqlx closes what stays idle.
+    async fn let_go_of_surplus(inner: Weak<Self>) {
+        loop {
+            tokio::time::sleep(AT_HAND_MAX).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let mut at_hand = inner.at_hand.lock();
+            while at_hand.front().is_some_and(|first| first.rests_since.elapsed() > AT_HAND_MAX) {
+                drop(at_hand.pop_front());
+            }
+        }
+    }
+}
+
+/// A connection of which nobody knows whether it lives; dropped, it is closed and not tested, which
+/// might take until TCP gives up.
+struct Suspect(Option<PoolConnection<Postgres>>);
+
+impl Drop for Suspect {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
     }
 }
 
@@ -186,15 +237,14 @@ impl Lent {
     /// Keeps it at hand for the next statement. No transaction may be open.
     pub fn give_back(self) {
         let Self { pool, connection, since, _permit } = self;
+        let mut at_hand = pool.inner.at_hand.lock();
+        // Under the lock, because a pool that closes empties it once.
         if since.elapsed() > AT_HAND_MAX || pool.inner.permits.is_closed() {
             return; // sqlx looks at it
         }
-        let mut at_hand = pool.inner.at_hand.lock();
         at_hand.push_back(AtHand { connection, since, rests_since: Instant::now() });
-        // After a burst there are more than are used: sqlx closes what stays idle.
-        if at_hand.front().is_some_and(|first| first.rests_since.elapsed() > AT_HAND_MAX) {
-            drop(at_hand.pop_front());
-        }
+        drop(at_hand);
+        pool.inner.given_back.notify_one();
     }
 }
 

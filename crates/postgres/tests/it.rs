@@ -108,6 +108,22 @@ async fn a_transaction_without_its_end_gives_its_locks_back() {
     assert_eq!(number, 1, "what was not committed was not done");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_behind_a_statement_that_was_left_gets_what_is_given_back() {
+    let (_database, pool) = pool(2).await;
+    let lent = pool.acquire().await.unwrap();
+    let left = sqlx::query("select pg_sleep(30)").execute(&pool);
+    let left = tokio::time::timeout(Duration::from_millis(300), left).await;
+    assert!(left.is_err(), "its caller leaves");
+
+    // One connection sleeps on, the other is lent: who comes now waits for either.
+    let (waits, ()) = futures::join!(backend(&pool), async {
+        tokio::task::yield_now().await;
+        lent.give_back();
+    });
+    waits.expect("what was given back answers");
+}
+
 #[test]
 fn a_pool_may_outlive_its_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

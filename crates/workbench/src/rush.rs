@@ -16,11 +16,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args as _, FromArgMatches as _};
 use firstcome_local::{Address, Checkout, Service};
 use firstcome_mesh::upstream;
-use firstcome_proto::{ProductId, order_v1::OrderState};
+use firstcome_proto::{ProductId, Reason, order_v1::OrderState};
 use rand::seq::SliceRandom as _;
 use tonic::transport::Channel;
 
@@ -29,7 +29,7 @@ pub use tally::Latency;
 
 use crate::{
     calls::Person,
-    receipts::{Call, Ledger, Receipts},
+    receipts::{Acknowledged, Call, Ledger, Receipt, Receipts},
     report::RushReport,
     verify::{self, VerifySources},
 };
@@ -143,14 +143,29 @@ pub async fn rush(mesh: &Address, args: &RushArgs) -> Result<RushReport> {
     })
 }
 
-/// Rush after rush, as load for whatever else is done to the shop; gives why one could not be run.
-/// The books are for others to check: they are never at rest.
+/// Rush after rush, as load for whatever else is done to the shop; gives why one could not be run,
+/// or what went wrong. The books are for others to check: they are never at rest.
 pub async fn without_end(mesh: &Address, args: &RushArgs) -> anyhow::Error {
     loop {
-        match storm(mesh, args).await {
-            Ok(storm) => storm.progress.finish(),
+        match storm(mesh, args).await.and_then(|storm| storm.ensure_served()) {
+            Ok(()) => {}
             Err(error) => return error,
         }
+    }
+}
+
+impl Storm {
+    /// Whether buyers paid, and nobody heard of a fault of ours.
+    fn ensure_served(self) -> Result<()> {
+        self.progress.finish();
+        let is_paid = |(receipt, order): (&Receipt, &Acknowledged)| {
+            receipt.call == Call::Pay && order.state == OrderState::Preparing
+        };
+        ensure!(self.receipts.orders().any(is_paid), "nobody got a pair in rush {}", self.run);
+        let internal = Reason::Internal.name();
+        let refusals = self.stampede.tally.refusals();
+        ensure!(!refusals.contains_key(internal), "{internal} in rush {}", self.run);
+        Ok(())
     }
 }
 

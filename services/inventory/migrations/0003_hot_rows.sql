@@ -1,6 +1,9 @@
 -- Every admission moves its stock row, and every payment pins and settles its hold. While the
 -- columns that indexes look at stay the same, Postgres writes the new version beside the old one
 -- and touches no index.
+--
+-- This one writes `holds` anew, under a lock, and takes indexes away that the build before looks
+-- for: a shop that is open must be closed for it. No shop was open when it was written.
 
 -- The audit reads the few rows of this table whole, every two seconds: an index on what every
 -- purchase changes costs each of them more.

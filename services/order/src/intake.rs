@@ -117,12 +117,14 @@ impl BatchCall for Reserving {
         match timeout_at(deadline.instant(), reserving).await {
             // What inventory left out, against its contract, is answered as unknown.
             Ok(Ok(())) => {}
-            Ok(Err(status)) => {
+            Ok(Err(status)) if !deadline.has_passed() => {
                 let refusal = Arc::new(Refusal::from_status(&status));
                 answers.answer_rest(|_| Err(Arc::clone(&refusal)));
             }
             // And so is what it has not answered by now.
-            Err(_) => tracing::warn!(%product, "inventory has not answered a batch in time"),
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(%product, "inventory has not answered a batch in time")
+            }
         }
     }
 }

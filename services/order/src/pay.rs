@@ -1,5 +1,5 @@
 //! The purchase saga: what happens to an order from its payment, its cancelling or its pay-by
-//! time to the end, one saved step after the other.
+//! time to the end, step after step.
 //!
 //! | step | does | then | if refused |
 //! |---|---|---|---|
@@ -14,8 +14,8 @@
 //! | `cancel` | frees the hold for the buyer | CANCELLED | |
 //! | `expire` | asks inventory to expire the hold | EXPIRED | not yet: again in a second |
 //!
-//! A step is saved on the row before it is done, every step may be done twice, and a move is one
-//! conditional update that names the step it starts from. So a process may die anywhere, and two
+//! Every step may be done twice. What is to be done is saved on the row before it is done, and a
+//! move is one conditional update that names the step it starts from. So a process may die anywhere, and two
 //! may drive one order: whoever loses a move reads the row and goes on from there. An effect is
 //! never undone while it is unknown, except an authorisation, which `void` kills even unseen.
 //!
@@ -255,9 +255,10 @@ impl Saga {
                 tracing::warn!(order = %order.id, ?step, ?outcome, "leave a step to a worker");
                 return Err(Stalled);
             }
-            // While the lease is young nobody else is about to take the order over.
+            // While the lease is young nobody else is about to take the order over: three quarters
+            // of it may be left at a move, and a call of a peer takes half of it at most.
             if let Next::Pass(to) = next
-                && leased.elapsed() < self.lease / 2
+                && leased.elapsed() < self.lease / 4
             {
                 passed = Some(to);
                 (since, pause) = (Instant::now(), PAUSE_FIRST);
@@ -273,7 +274,8 @@ impl Saga {
                     tracing::warn!(order = %order.id, ?step, %fault, "leave a step to a worker");
                     return Err(Stalled);
                 }
-                // The row is where it was; this step is done again, and saved then.
+                // The row is where it was, or where this move put it, which the next one finds out:
+                // this step is done again.
                 Err(_) => passed = Some(step),
             }
             match next {
@@ -503,6 +505,19 @@ mod tests {
             walk(start, world, &mut Vec::new(), &mut ends);
             assert_eq!(ends, ends_wanted, "ways from {start:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_passed_to_that_another_driver_may_undo() {
+        let outcomes = [Outcome::Done, Outcome::Refused, Outcome::Declined(Failure::CardDeclined)];
+        let passes: Vec<(Step, Next)> = Step::ALL
+            .iter()
+            .flat_map(|&step| outcomes.map(|outcome| (step, next(step, outcome))))
+            .filter(|(_, next)| matches!(next, Next::Pass(_)))
+            .collect();
+        // From `pin` nothing is sold yet, and after `settle` nobody voids.
+        let [authorize, capture] = [Step::Authorize, Step::Capture].map(Next::Pass);
+        assert_eq!(passes, [(Step::Pin, authorize), (Step::Settle, capture)]);
     }
 
     #[test]

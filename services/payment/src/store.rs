@@ -110,12 +110,12 @@ impl Store {
                     decline_code, created_at, updated_at
              from payments
              where user_id = $1
-               and ($2::timestamptz is null or (created_at, payment_id) < ($2, $3))
+               and (created_at, payment_id) < (coalesce($2, 'infinity'::timestamptz), $3)
              order by created_at desc, payment_id desc
              limit $4",
             user.0,
             before,
-            page.before.map_or(Uuid::nil(), |cursor| cursor.id),
+            page.before.map_or(Uuid::max(), |cursor| cursor.id),
             page.size + 1
         )
         .fetch_all(&self.pool)

@@ -33,8 +33,8 @@ pub struct Message {
     pub action: Action,
 }
 
-/// The statement that does a command to the holds that `mine` finds and locks, in one order of
-/// rows: holds by id, then stock by SKU. The counters follow, and when units come back the gate is
+/// The statement that does a command to the holds that `mine` finds and locks (by id, or skipping
+/// what is locked) and then, by SKU, to their stock. The counters follow, and when units come back the gate is
 /// told, all or nothing and in one round trip. Takes what `$1` to `$4` stand for from the command;
 /// those of `mine` begin with `$5`.
 macro_rules! change_holds {

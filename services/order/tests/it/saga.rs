@@ -1,6 +1,6 @@
 //! Paying and cancelling: each way it may go, and each step of it once not knowing its outcome.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use firstcome_proto::{
     Reason, Refusal,
@@ -145,6 +145,14 @@ impl Case {
         let mut calls = shop.peers.calls(*order);
         assert_eq!(calls.remove(0), Call::Reserve);
         calls.dedup();
+        // Whoever goes on begins with the step that is on the row, which may be the one before.
+        let place = |call| story.calls.iter().position(|told| told == call);
+        for pair in calls.windows(2).filter(|pair| place(&pair[1]) < place(&pair[0])) {
+            let again = [[Authorize, Pin], [Capture, Settle]];
+            assert!(again.contains(&[pair[0], pair[1]]), "{name}: {calls:?}");
+        }
+        let mut told = HashSet::new();
+        calls.retain(|call| told.insert(*call));
         assert_eq!(calls, story.calls, "{name}");
         assert_eq!(shop.peers.hold(self.product, *order), Some(story.hold), "{name}");
         assert_eq!(shop.peers.payment(*order), story.payment, "{name}");
