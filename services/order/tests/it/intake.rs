@@ -120,13 +120,15 @@ async fn an_admitted_order_is_written_although_its_caller_left() {
     let buyer = replica.buyer();
     let closed = shop.peers.admissions.lock().await;
     let request = PlaceOrdersRequest { items: vec![buyer.item("many", &line)] };
-    let answers = replica.intake().place_orders(request).await.unwrap();
+    let mut intake = replica.intake();
+    let many = tokio::spawn(async move { intake.place_orders(request).await });
+    eventually(SOON, || async { shop.peers.reserve_batches() == 1 }).await;
     let alone = tokio::spawn({
         let buyer = buyer.clone();
         async move { buyer.place("alone", &line).await }
     });
     eventually(SOON, || async { shop.peers.reserve_batches() == 2 }).await;
-    drop(answers);
+    many.abort();
     alone.abort();
     drop(closed);
     eventually(SOON, || async { shop.rows().await == 2 }).await;
