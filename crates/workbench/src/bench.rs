@@ -14,6 +14,7 @@ mod herd;
 mod hops;
 mod load;
 mod memory;
+mod path;
 mod paths;
 mod report;
 mod schedule;
@@ -25,12 +26,7 @@ use firstcome_local::Checkout;
 pub use echo::{EchoArgs, serve as serve_echo};
 pub use herd::{HerdArgs, serve_crowd};
 
-use self::{
-    ground::Ground,
-    growth::GrowthArgs,
-    paths::{Bench, Path},
-    report::Report,
-};
+use self::{ground::Ground, growth::GrowthArgs, path::Path, paths::Bench, report::Report};
 
 /// What to measure, and how long.
 #[derive(Clone, Debug, clap::Args)]

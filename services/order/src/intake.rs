@@ -26,9 +26,9 @@ use tonic::Status;
 use crate::{
     error::Error,
     hold::{self, Hold},
-    order::{NewOrder, Order, State},
+    order::{Fingerprint, NewOrder, Order, State},
     peers::{Inventory, Verb},
-    place::{Decision, Fingerprint, Placement, Row, decide},
+    place::{Decision, Placement, Row, decide},
     store::{self, Store},
 };
 

@@ -54,7 +54,7 @@ pub const FAILPOINTS: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use crate::{FAILPOINTS, pay::Step};
+    use crate::{FAILPOINTS, order::Step};
 
     #[test]
     fn every_step_has_its_two_failpoints_in_the_list() {

@@ -2,10 +2,12 @@
 //!
 //! No I/O. How it may move from one state to another is told by [`crate::pay`].
 
+use std::fmt;
+
 use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, SkuId, UserId};
 use time::OffsetDateTime;
 
-use crate::{address::Address, pay::Step, place::Fingerprint};
+use crate::address::Address;
 
 /// Declares an enum whose variants are words in the database.
 macro_rules! words {
@@ -41,8 +43,6 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
-
 words! {
     /// Where an order stands, as its buyer sees it.
     State {
@@ -72,6 +72,43 @@ words! {
         OutOfStock = "out_of_stock",
         /// The card said yes, and no when the money was to be taken.
         NotCaptured = "not_captured",
+    }
+}
+
+words! {
+    /// What is to be done next with a pending order.
+    Step {
+        /// At pay-by, ask inventory to expire the hold.
+        Expire = "expire",
+        /// Free the hold for the buyer.
+        Cancel = "cancel",
+        /// Keep the hold while it is paid.
+        Pin = "pin",
+        /// Reserve the money.
+        Authorize = "authorize",
+        /// Sell the units.
+        Settle = "settle",
+        /// Take the money.
+        Capture = "capture",
+        /// Take sold units back.
+        Restock = "restock",
+        /// Give up the reserved money.
+        Void = "void",
+        /// Give taken money back.
+        Refund = "refund",
+        /// Free the hold.
+        Release = "release",
+    }
+}
+
+/// What was asked for, in 16 bytes: two requests have the same one exactly when they want the
+/// same units of the same SKUs, in whatever order they list them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({:032x})", u128::from_be_bytes(self.0))
     }
 }
 

@@ -35,37 +35,11 @@ use tokio::time::Instant;
 use crate::{
     error::Error,
     hold,
-    order::{Failure, Order, PaymentIntent, State, words},
+    order::{Failure, Order, PaymentIntent, State, Step},
     pay::{marks::Marks, moves::Moves},
     peers::{Charges, Inventory, Payment, Verb},
     store::{Mark, Move, Store},
 };
-
-words! {
-    /// What is to be done next with a pending order.
-    Step {
-        /// At pay-by, ask inventory to expire the hold.
-        Expire = "expire",
-        /// Free the hold for the buyer.
-        Cancel = "cancel",
-        /// Keep the hold while it is paid.
-        Pin = "pin",
-        /// Reserve the money.
-        Authorize = "authorize",
-        /// Sell the units.
-        Settle = "settle",
-        /// Take the money.
-        Capture = "capture",
-        /// Take sold units back.
-        Restock = "restock",
-        /// Give up the reserved money.
-        Void = "void",
-        /// Give taken money back.
-        Refund = "refund",
-        /// Free the hold.
-        Release = "release",
-    }
-}
 
 /// How doing a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

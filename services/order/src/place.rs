@@ -1,14 +1,12 @@
 //! Placing an order: what a good request is, what names it, and what a hold and a row together
 //! answer. No I/O; [`crate::intake`] does what is decided here.
 
-use std::fmt;
-
 use firstcome_proto::{Money, OrderId, ProductId, Refusal, SkuId, UserId, order_v1};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     hold,
-    order::{Line, NewOrder, State},
+    order::{Fingerprint, Line, NewOrder, State},
 };
 
 /// Lines of one order: what one hold may carry.
@@ -20,11 +18,6 @@ pub const KEY_LENGTH_MAX: usize = 64;
 
 /// Begins every fingerprint, so that a later way to compute it cannot collide with this one.
 const FINGERPRINT_DOMAIN: &[u8] = b"firstcome.order.v1\0";
-
-/// What was asked for, in 16 bytes: two requests have the same one exactly when they want the
-/// same units of the same SKUs, in whatever order they list them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 16]);
 
 /// Units of one SKU that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,12 +163,6 @@ impl Fingerprint {
         let digest: [u8; 32] = hash.finalize().into();
         let (kept, _) = digest.split_first_chunk().expect("32 bytes have 16 first ones");
         Self(*kept)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fingerprint({:032x})", u128::from_be_bytes(self.0))
     }
 }
 

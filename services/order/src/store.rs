@@ -12,9 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     address::Address,
-    order::{Failure, Line, NewOrder, Order, PaymentIntent, State},
-    pay::Step,
-    place::Fingerprint,
+    order::{Failure, Fingerprint, Line, NewOrder, Order, PaymentIntent, State, Step},
 };
 
 /// No statement here takes longer, unless it waits for a lock that nobody will give back.

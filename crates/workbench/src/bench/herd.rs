@@ -4,6 +4,7 @@
 
 mod buyers;
 mod crowd;
+mod cue;
 mod overload;
 mod watchers;
 
@@ -17,7 +18,8 @@ pub use crowd::serve as serve_crowd;
 
 use self::{
     buyers::{Bought, Buy, Buyer},
-    crowd::{Crowd, Cue, Job, Opened},
+    crowd::{Crowd, Job},
+    cue::{Cue, Opened},
     watchers::{Look, Seen},
 };
 use super::{
@@ -100,7 +102,7 @@ pub async fn herd(checkout: &Checkout, args: &HerdArgs) -> Result<bool> {
     let wanted = |step| args.only.is_empty() || args.only.contains(&step);
     // Before anything is started: the crowd and the edge have the same limits as this process.
     if wanted(Step::Herd) {
-        crowd::ensure_room(usize::try_from(args.connections)?)?;
+        cue::ensure_room(usize::try_from(args.connections)?)?;
     }
     let ground = Ground::start(checkout, &[]).await?;
     let mut findings = Findings::default();

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::{
     cost::Part,
-    hops::Unbatched,
-    paths::{Path, Sample},
+    path::{Path, Sample, Unbatched},
 };
 
 /// A refusal costs less than two bare calls (promise G7), with room to spare.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use firstcome_order::{FAILPOINTS, pay::Step};
+use firstcome_order::{FAILPOINTS, order::Step};
 use firstcome_proto::{Reason, order_v1::OrderState};
 use firstcome_testkit::eventually;
 use futures::{StreamExt as _, stream};

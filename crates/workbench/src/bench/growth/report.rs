@@ -12,7 +12,7 @@ use super::{
 };
 use crate::bench::{
     cost::Part,
-    paths::Sample,
+    path::Sample,
     report::{median, round},
 };
 

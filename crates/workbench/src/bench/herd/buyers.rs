@@ -16,7 +16,7 @@ use tokio::{
 };
 use tonic::{Status, transport::Channel};
 
-use super::crowd::{Cue, Opened, connect, ensure_room, next_cue, say};
+use super::cue::{Cue, Opened, connect, ensure_room, next_cue, say};
 use crate::{
     bench::{
         heard::{Explained, Heard, Summary},

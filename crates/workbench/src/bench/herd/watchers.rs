@@ -15,7 +15,7 @@ use tokio::{
 };
 use tonic::{Request, Streaming, transport::Channel};
 
-use super::crowd::{Cue, Opened, connect, ensure_room, next_cue, say};
+use super::cue::{Cue, Opened, connect, ensure_room, next_cue, say};
 use crate::rush::crowd::address_of;
 
 /// Streams that are being opened at once.
