@@ -91,7 +91,7 @@ impl App {
             config.step_lease,
         ));
         let orders = order_service::Service::new(
-            store,
+            store.clone(),
             intake.clone(),
             saga.clone(),
             shutdown.clone(),
@@ -112,6 +112,7 @@ impl App {
             shutdown.finished().await;
             saga.close(drain_timeout).await;
             inventory.close(drain_timeout).await;
+            store.close().await;
         };
         shutdown.within(drain_timeout, rest).await;
         Ok(())

@@ -43,6 +43,7 @@ macro_rules! words {
         }
     };
 }
+
 words! {
     /// Where an order stands, as its buyer sees it.
     State {

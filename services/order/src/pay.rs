@@ -38,7 +38,7 @@ use crate::{
     order::{Failure, Order, PaymentIntent, State, Step},
     pay::{marks::Marks, moves::Moves},
     peers::{Charges, Inventory, Payment, Verb},
-    store::{Mark, Move, Store},
+    store::{Move, Store},
 };
 
 /// How doing a step ended.
@@ -196,8 +196,13 @@ impl Saga {
         Self { store, marks, moves, inventory, charges, shutdown, lease }
     }
 
-    /// Saves that an order is being paid, before anything is done about it.
-    pub async fn begin(&self, payment: PaymentIntent, deadline: Deadline) -> Result<Mark, Error> {
+    /// Saves that an order is being paid, before anything is done about it, and gives it to be
+    /// driven; `None` when it is not pending, or not this buyer's, or a payment is under way.
+    pub async fn begin(
+        &self,
+        payment: PaymentIntent,
+        deadline: Deadline,
+    ) -> Result<Option<Order>, Error> {
         let marked = self.marks.submit((), payment, deadline).await;
         match marked {
             Ok(marked) => Ok(marked?),

@@ -36,6 +36,14 @@ pub enum Error {
     Fault(sqlx::Error),
 }
 
+impl Error {
+    /// True when the buyer's other payment is in the way, which began in the same moment.
+    pub fn is_another_payment(&self) -> bool {
+        matches!(self, Self::Data(error)
+            if broken_constraint(error) == Some(ONE_PAYMENT_PER_USER))
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match Trouble::of(&error) {
@@ -44,17 +52,6 @@ impl From<sqlx::Error> for Error {
             Trouble::Fault => Self::Fault(error),
         }
     }
-}
-
-/// What came of the mark that begins a payment.
-#[derive(Debug)]
-pub enum Mark {
-    /// The order is marked, and ours to drive.
-    Marked(Order),
-    /// It is not pending, or something is under way, or it is not there.
-    Unchanged,
-    /// Another order of this buyer is being paid.
-    AnotherPayment,
 }
 
 /// One step of one order: from where, to where, and when a worker may look at it again.
@@ -130,6 +127,11 @@ impl Store {
     pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Self, sqlx::Error> {
         let settings = Settings { connections_max, statement_timeout: STATEMENT_TIMEOUT };
         Ok(Self { pool: Pool::connect(url, settings).await? })
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
     }
 
     /// Writes those that have no row yet, in one transaction, and gives the instant of writing of
@@ -257,38 +259,6 @@ impl Store {
             Ok((order.id, order))
         });
         orders.collect()
-    }
-
-    /// Saves that this order is being paid, where to, and with what.
-    pub async fn mark_paying(
-        &self,
-        user: UserId,
-        id: OrderId,
-        address: &Address,
-        payment_method: &str,
-        lease: Duration,
-    ) -> Result<Mark, Error> {
-        let marked = orders!(
-            change "update orders set step = 'pin', payment_method = $3, address = $4, \
-              next_step_at = now() + make_interval(secs => $5) \
-              where order_id = $1 and user_id = $2 \
-              and state = 'pending_payment' and step = 'expire'",
-            id.0,
-            user.0,
-            payment_method,
-            Json(address) as _,
-            lease.as_secs_f64(),
-        )
-        .fetch_optional(&self.pool)
-        .await;
-        match marked {
-            Ok(Some(row)) => Ok(Mark::Marked(row.try_into()?)),
-            Ok(None) => Ok(Mark::Unchanged),
-            Err(error) if broken_constraint(&error) == Some(ONE_PAYMENT_PER_USER) => {
-                Ok(Mark::AnotherPayment)
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Saves that this order is being cancelled; `None` when it cannot be.

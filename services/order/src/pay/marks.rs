@@ -10,7 +10,7 @@ use firstcome_proto::{OrderId, UserId};
 
 use crate::{
     order::{Order, PaymentIntent},
-    store::{self, Mark, Store},
+    store::{self, Store},
 };
 
 /// Saves of many orders that they are being paid.
@@ -29,7 +29,8 @@ impl Marks {
 impl BatchCall for Marks {
     type Key = ();
     type Item = PaymentIntent;
-    type Answer = Result<Mark, store::Error>;
+    /// The order, marked and ours to drive; `None` when it could not be: its row says why.
+    type Answer = Result<Option<Order>, store::Error>;
 
     async fn call(&self, (): (), payments: Vec<PaymentIntent>, mut answers: Answers<Self::Answer>) {
         // One buyer's second payment would break the batch by the constraint that is there for it.
@@ -43,7 +44,7 @@ impl BatchCall for Marks {
                 let (in_vain, singly): (Vec<usize>, Vec<usize>) =
                     others.iter().partition(|&&place| paying.contains(&payments[place].user));
                 for place in in_vain {
-                    answers.answer(place, Ok(Mark::AnotherPayment));
+                    answers.answer(place, Ok(None));
                 }
                 singly
             }
@@ -56,9 +57,12 @@ impl BatchCall for Marks {
             }
         };
         for place in singly {
-            let PaymentIntent { user, order, address, method } = &payments[place];
-            let marked = self.store.mark_paying(*user, *order, address, method, self.lease).await;
-            answers.answer(place, marked);
+            let marked = self.store.mark_all_paying(&[&payments[place]], self.lease).await;
+            let mark = match marked {
+                Err(fault) if fault.is_another_payment() => Ok(None),
+                marked => marked.map(|mut marked| marked.remove(&payments[place].order)),
+            };
+            answers.answer(place, mark);
         }
     }
 }
@@ -68,7 +72,7 @@ fn answer_firsts(
     payments: &[PaymentIntent],
     firsts: Vec<usize>,
     mut marked: HashMap<OrderId, Order>,
-    answers: &mut Answers<Result<Mark, store::Error>>,
+    answers: &mut Answers<<Marks as BatchCall>::Answer>,
 ) -> HashSet<UserId> {
     let mut paying = HashSet::new();
     for place in firsts {
@@ -77,9 +81,9 @@ fn answer_firsts(
         let mark = match marked.entry(*order) {
             Entry::Occupied(order) if order.get().user == *user => {
                 paying.insert(*user);
-                Mark::Marked(order.remove())
+                Some(order.remove())
             }
-            _ => Mark::Unchanged,
+            _ => None,
         };
         answers.answer(place, Ok(mark));
     }

@@ -26,7 +26,7 @@ use crate::{
     pay::{self, Saga, Stalled},
     place::{Placement, printable},
     rpc::order_to_wire,
-    store::{Mark, Store},
+    store::Store,
 };
 
 /// No buyer waits longer for a place in the queue.
@@ -66,14 +66,14 @@ impl Service {
     async fn pay(&self, payment: PaymentIntent, deadline: Deadline) -> Result<Order, Error> {
         let (user, id) = (payment.user, payment.order);
         match self.saga.begin(payment, deadline).await? {
-            Mark::Marked(order) => {
+            Some(order) => {
                 let order = self.drive(order, deadline).await?;
                 // A stalled payment is one under way: a worker goes on with it.
                 let order = order.map_err(|Stalled| Error::PaymentInProgress)?;
                 verdict(order)
             }
             // The row says why: it is past paying, or a payment of this buyer is under way.
-            Mark::Unchanged | Mark::AnotherPayment => verdict(self.own(user, id).await?),
+            None => verdict(self.own(user, id).await?),
         }
     }
 
