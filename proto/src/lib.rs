@@ -31,6 +31,7 @@ pub mod firstcome {
     package! {
         access = "firstcome.access.v1",
         error = "firstcome.error.v1",
+        event = "firstcome.event.v1",
         inventory = "firstcome.inventory.v1",
         money = "firstcome.money.v1",
         order = "firstcome.order.v1",
@@ -40,6 +41,7 @@ pub mod firstcome {
 }
 
 pub use firstcome::{
-    access::v1 as access_v1, error::v1 as error_v1, inventory::v1 as inventory_v1,
-    money::v1 as money_v1, order::v1 as order_v1, payment::v1 as payment_v1, user::v1 as user_v1,
+    access::v1 as access_v1, error::v1 as error_v1, event::v1 as event_v1,
+    inventory::v1 as inventory_v1, money::v1 as money_v1, order::v1 as order_v1,
+    payment::v1 as payment_v1, user::v1 as user_v1,
 };

@@ -48,9 +48,11 @@ impl Reason {
             Self::Overloaded | Self::Fenced | Self::WatcherTooSlow | Self::UpstreamUnavailable => {
                 Code::Unavailable
             }
-            Self::TokenInvalid | Self::TokenExpired | Self::TokenRevoked | Self::BadCredentials => {
-                Code::Unauthenticated
-            }
+            Self::TokenInvalid
+            | Self::TokenExpired
+            | Self::TokenRevoked
+            | Self::BadCredentials
+            | Self::SignatureInvalid => Code::Unauthenticated,
             Self::NotFound => Code::NotFound,
             Self::PermissionDenied => Code::PermissionDenied,
             Self::InvalidArgument => Code::InvalidArgument,

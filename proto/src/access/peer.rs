@@ -23,11 +23,13 @@ pub enum Peer {
 
 /// The one caller of each service whose methods are internal. Every other method of the contract is
 /// the edge's to call, and nobody else's.
-const CALLERS: [(&str, Peer); 4] = [
+const CALLERS: [(&str, Peer); 6] = [
     ("firstcome.user.v1.TokenKeyService", Peer::Edge),
     ("firstcome.order.v1.OrderIntakeService", Peer::Edge),
+    ("firstcome.inventory.v1.OfferService", Peer::Order),
     ("firstcome.inventory.v1.ReservationService", Peer::Order),
     ("firstcome.payment.v1.ChargeService", Peer::Order),
+    ("firstcome.payment.v1.WebhookService", Peer::Edge),
 ];
 
 impl Peer {
