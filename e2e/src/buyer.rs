@@ -66,7 +66,11 @@ impl Buyer {
             sku_id: (*sku).to_owned(),
             quantity: *quantity,
         });
-        let request = PlaceOrderRequest { idempotency_key: key.to_owned(), lines: lines.collect() };
+        let request = PlaceOrderRequest {
+            idempotency_key: key.to_owned(),
+            lines: lines.collect(),
+            selection: None,
+        };
         let response = self.orders().place_order(self.call(request)).await?;
         Ok(response.into_inner().order.expect("an answer carries the order"))
     }

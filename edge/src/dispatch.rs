@@ -11,7 +11,7 @@ use bytes::Bytes;
 use firstcome_mesh::Deadline;
 use firstcome_proto::Refusal;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use tonic::{Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
 
@@ -19,7 +19,7 @@ use crate::{
     call::Call,
     forward::Forward,
     layer::authorize::Allowed,
-    place::Place,
+    place::{Company, Place},
     route::{Kind, Route, Upstream},
     watch::Watches,
     wire::{self, Response},
@@ -66,7 +66,9 @@ impl Service<Allowed> for Dispatch {
         // Each way is a future of its own: in a rush, a PlaceOrder should not carry around the room
         // that a forwarded stream would need.
         match route.kind {
-            Kind::PlaceOrder => Box::pin(async move { answer(ways.place_order(call).await) }),
+            Kind::PlaceOrder => {
+                Box::pin(async move { answer(ways.place_order(&route, call).await) })
+            }
             Kind::WatchStock => Box::pin(async move { answer(ways.watch_stock(call).await) }),
             Kind::Forward(upstream) => {
                 Box::pin(async move { answer(ways.forward(&route, upstream, call).await) })
@@ -77,11 +79,21 @@ impl Service<Allowed> for Dispatch {
 }
 
 impl Ways {
-    async fn place_order(&self, call: Call) -> Result<Response, Status> {
+    async fn place_order(&self, route: &Route, call: Call) -> Result<Response, Status> {
         let known = call.caller.known().ok_or_else(Refusal::internal)?;
         let buyer = known.identity.user;
-        let Asked { message, deadline, .. } = self.read(call.request).await?;
-        self.place.order(buyer, wire::body(&message), deadline).await
+        let asked = self.read(call.request).await?;
+        let message = wire::body(&asked.message);
+        match Company::of(&message)? {
+            Company::Product(product) => {
+                self.place.order(product, buyer, message, asked.deadline).await
+            }
+            Company::Alone => {
+                // A future of its own, for the room that a forwarded stream would need.
+                let header = Some(&known.header);
+                Box::pin(self.pass_on(route, Upstream::Order, header, asked)).await
+            }
+        }
     }
 
     async fn watch_stock(&self, call: Call) -> Result<Response, Status> {
@@ -95,8 +107,18 @@ impl Ways {
         upstream: Upstream,
         call: Call,
     ) -> Result<Response, Status> {
-        let Asked { headers, message, deadline } = self.read(call.request).await?;
+        let asked = self.read(call.request).await?;
         let identity = call.caller.known().map(|known| &known.header);
+        self.pass_on(route, upstream, identity, asked).await
+    }
+
+    async fn pass_on(
+        &self,
+        route: &Route,
+        upstream: Upstream,
+        identity: Option<&HeaderValue>,
+        Asked { headers, message, deadline }: Asked,
+    ) -> Result<Response, Status> {
         let headers = Forward::headers_inward(&headers, identity);
         self.forward.call(route, upstream, headers, message, deadline).await
     }

@@ -1,5 +1,6 @@
 //! PlaceOrder: buyers of one product are gathered while a call is out, and the next call carries
-//! all of them. Here alone PlaceOrders is retried; its items are idempotent by their keys.
+//! all of them. Here alone PlaceOrders is retried; its items are idempotent by their keys. Whoever
+//! orders several products, or a cart, travels alone: it would keep the others waiting.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,22 +53,18 @@ impl Place {
         Self { gathered: Batcher::new(intake, gathered) }
     }
 
-    /// Places one buyer's order: a message as it came, which `order` reads and judges.
+    /// Places one buyer's order of this product: a message as it came, which `order` reads and
+    /// judges.
     pub async fn order(
         &self,
+        product: Bytes,
         buyer: UserId,
         message: Bytes,
         deadline: Deadline,
     ) -> Result<Response, Status> {
-        if message.len() > MESSAGE_BYTES_MAX {
-            return Err(Refusal::invalid("message", "want at most 4096 bytes").into());
-        }
-        let glance = Glance::decode(message.clone()).map_err(|_| wire::undecodable())?;
-        let product = glance.lines.into_iter().next().map(|line| line.product_id);
         let item = PlaceOrdersItem { user_id: buyer.to_wire(), request: message };
         let placement = Placement { item, deadline };
-        let outcome: Outcome<Answer> =
-            self.gathered.submit(product.unwrap_or_default(), placement, deadline).await;
+        let outcome: Outcome<Answer> = self.gathered.submit(product, placement, deadline).await;
         match outcome.map_err(Refusal::from)? {
             Ok(response) => Ok(wire::answer_with(&response)),
             Err(refused) => Ok(wire::refused_with(&refused)),
@@ -80,12 +77,39 @@ impl Place {
     }
 }
 
+/// With whom a PlaceOrderRequest travels.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Company {
+    /// With the other buyers of this product, named as the buyer wrote it.
+    Product(Bytes),
+    /// With nobody.
+    Alone,
+}
+
+impl Company {
+    /// Takes a look at a request; refuses what is too large to travel with others.
+    pub fn of(message: &Bytes) -> Result<Self, Refusal> {
+        if message.len() > MESSAGE_BYTES_MAX {
+            return Err(Refusal::invalid("message", "want at most 4096 bytes"));
+        }
+        let glance = Glance::decode(message.clone()).map_err(|_| wire::undecodable())?;
+        let mut products = glance.lines.into_iter().map(|line| line.product_id);
+        let first = products.next().unwrap_or_default();
+        Ok(match glance.selection {
+            None if products.all(|product| product == first) => Self::Product(first),
+            _ => Self::Alone,
+        })
+    }
+}
+
 /// As much of a PlaceOrderRequest as says with whom it travels; pieces of the message itself, and
 /// no copies.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Glance {
     #[prost(message, repeated, tag = "2")]
     lines: Vec<GlanceLine>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    selection: Option<Bytes>,
 }
 
 /// As much of a line.
@@ -197,4 +221,35 @@ fn take(open: &mut [Option<usize>], index: u32) -> Option<usize> {
         tracing::error!(index, "an answer of PlaceOrders answers nothing");
     }
     place
+}
+
+#[cfg(test)]
+mod tests {
+    use firstcome_proto::order_v1::{BasketSelection, NewOrderLine, PlaceOrderRequest};
+
+    use super::*;
+
+    fn company(products: &[&str], selection: Option<BasketSelection>) -> Company {
+        let line = |product: &&str| NewOrderLine {
+            product_id: (*product).into(),
+            sku_id: "s".into(),
+            quantity: 1,
+        };
+        let lines = products.iter().map(line).collect();
+        let request = PlaceOrderRequest { idempotency_key: "k".into(), lines, selection };
+        Company::of(&request.encode_to_vec().into()).unwrap()
+    }
+
+    #[test]
+    fn only_buyers_of_one_product_travel_together() {
+        let with = |product: &'static str| Company::Product(product.into());
+        assert_eq!(company(&["a"], None), with("a"));
+        assert_eq!(company(&["a", "a"], None), with("a"));
+        assert_eq!(company(&[], None), with(""), "order refuses it");
+        assert_eq!(company(&["a", "b"], None), Company::Alone);
+        let all = BasketSelection { basket: 1, sku_ids: Vec::new() };
+        assert_eq!(company(&[], Some(all.clone())), Company::Alone);
+        assert_eq!(company(&["a"], Some(all)), Company::Alone);
+        assert_eq!(company(&[], Some(BasketSelection::default())), Company::Alone);
+    }
 }

@@ -95,6 +95,12 @@ impl OrderId {
         ReservationId(self.0)
     }
 
+    /// The reservations of one attempt to place an order of several products. Attempts never share
+    /// a number, so that undoing one cannot free what another was told.
+    pub fn reservation_of_attempt(self, attempt: i64) -> ReservationId {
+        ReservationId(Uuid::new_v5(&self.0, &attempt.to_be_bytes()))
+    }
+
     /// The payment of an order.
     pub fn payment(self) -> PaymentId {
         PaymentId(self.0)

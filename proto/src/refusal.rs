@@ -41,6 +41,7 @@ impl Reason {
             | Self::InsufficientFunds
             | Self::EmailNotVerified
             | Self::BelowCommitted
+            | Self::BasketFull
             | Self::CodeInvalid => Code::FailedPrecondition,
             Self::SoldOut | Self::RateLimited => Code::ResourceExhausted,
             Self::PaymentInProgress | Self::PlacementInProgress => Code::Aborted,

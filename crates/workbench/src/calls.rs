@@ -83,7 +83,7 @@ pub fn order_of(sale: Sale, key: &str) -> PlaceOrderRequest {
         sku_id: sale.sku.to_string(),
         quantity: 1,
     };
-    PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line] }
+    PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line], selection: None }
 }
 
 /// Where all goods go.

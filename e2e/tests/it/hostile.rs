@@ -108,6 +108,7 @@ async fn a_token_that_does_not_verify_lets_nobody_in() {
                 sku_id: sale.skus[0].clone(),
                 quantity: 1,
             }],
+            selection: None,
         });
         request.metadata_mut().remove("authorization");
         if let Some(value) = authorization {

@@ -43,6 +43,7 @@ async fn a_browser_buys_and_watches_through_grpc_web() {
             sku_id: sale.skus[0].clone(),
             quantity: 1,
         }],
+        selection: None,
     };
     let placed = orders.place_order(buyers[0].call(request.clone())).await.unwrap().into_inner();
     assert_eq!(placed.order.unwrap().state(), OrderState::PendingPayment);

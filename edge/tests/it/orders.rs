@@ -32,7 +32,7 @@ fn wish(product: u128, key: &str) -> PlaceOrderRequest {
         sku_id: Uuid::from_u128(9).to_string(),
         quantity: 1,
     };
-    PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line] }
+    PlaceOrderRequest { idempotency_key: key.to_owned(), lines: vec![line], selection: None }
 }
 
 /// Keys that start with `win` get an order named after buyer and key, others are sold out.

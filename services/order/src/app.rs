@@ -8,20 +8,25 @@ use firstcome_postgres::Pool;
 use firstcome_proto::{
     access::Peer,
     order_v1::{
+        cart_service_server::CartServiceServer,
         order_intake_service_server::OrderIntakeServiceServer,
-        order_service_server::OrderServiceServer,
+        order_service_server::OrderServiceServer, wishlist_service_server::WishlistServiceServer,
     },
 };
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 
 use crate::{
+    attempt::Attempts,
+    baskets::Baskets,
+    commands::Commands,
     config::{Database, Serve},
     intake::Intake,
-    pay::Saga,
-    peers::{Charges, Inventory},
-    rpc::{order_intake_service, order_service},
+    peers::{Charges, Inventory, Offers},
+    rpc::{baskets, order_intake_service, order_service},
+    saga::Saga,
     store::Store,
+    watch::Watches,
     worker,
 };
 
@@ -37,6 +42,7 @@ pub struct App {
     credentials: Option<Credentials>,
     store: Store,
     inventory: Inventory,
+    offers: Offers,
     charges: Charges,
 }
 
@@ -55,6 +61,7 @@ impl App {
         Ok(Self {
             credentials,
             store,
+            offers: Offers::new(inventory.clone()),
             inventory: Inventory::new(inventory, config.steps()),
             charges: Charges::new(payment),
             config: config.clone(),
@@ -68,7 +75,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { config, credentials, store, inventory, charges } = self;
+        let Self { config, credentials, store, inventory, offers, charges } = self;
         let intake = Intake::new(
             store.clone(),
             inventory.clone(),
@@ -76,33 +83,42 @@ impl App {
             config.placements(),
             config.rows(),
         );
+        let clock = config.clock();
         let saga = Saga::new(
             store.clone(),
             inventory.clone(),
             charges,
             shutdown.clone(),
             config.steps(),
-            config.step_lease,
+            clock,
         );
-        shutdown.spawn(worker::run(
-            store.clone(),
-            saga.clone(),
-            shutdown.clone(),
-            config.step_lease,
-        ));
-        let orders = order_service::Service::new(
-            store.clone(),
-            intake.clone(),
-            saga.clone(),
-            shutdown.clone(),
-            config.step_lease,
-        );
-        let intakes = order_intake_service::Service::new(intake.clone());
+        let attempts =
+            Attempts::new(store.clone(), inventory.clone(), shutdown.clone(), clock.lease);
+        let watches = Watches::new(store.clone(), shutdown.clone());
+        shutdown.spawn(worker::run(store.clone(), saga.clone(), shutdown.clone(), clock.lease));
+        shutdown.spawn(worker::tidy(store.clone(), shutdown.clone()));
+        shutdown.spawn(attempts.clone().resume());
+        shutdown.spawn(watches.clone().run());
+
+        let lists = Baskets::new(store.clone(), offers);
+        let orders = order_service::Service {
+            store: store.clone(),
+            intake: intake.clone(),
+            attempts,
+            baskets: lists.clone(),
+            commands: Commands::new(store.clone(), saga.clone(), shutdown.clone()),
+            watches,
+            day: clock.day,
+        };
+        let intakes = order_intake_service::Service::new(intake.clone(), clock.day);
+        let lists = baskets::Service(lists);
 
         let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(OrderServiceServer::new(orders))
+            .add_service(CartServiceServer::new(lists.clone()))
+            .add_service(WishlistServiceServer::new(lists))
             .add_service(OrderIntakeServiceServer::new(intakes));
         server.serve(listener, shutdown.clone(), drain_timeout).await?;
         let rest = async {

@@ -11,6 +11,8 @@ use firstcome_mesh::{
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::saga::Clock;
+
 /// Writes are batched, so a few connections carry everything; the rest serve reads and marks.
 const CONNECTIONS_DEFAULT: u32 = 12;
 /// One call in flight for a product gathers the most.
@@ -20,6 +22,10 @@ const PLACEMENTS_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
 const ROWS_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(2);
 /// A step's longest call is 5 s; who is silent for twice that is dead.
 const LEASE_DEFAULT: &str = "10s";
+/// What people call a day.
+const DAY_DEFAULT: &str = "24h";
+/// A day that is shorter than a look of the worker would say nothing about the order of things.
+const DAY_MIN: Duration = Duration::from_millis(500);
 
 /// Placements that wait for one product: what it answers in about a second. A longer queue would
 /// only keep buyers waiting for what they can be refused at once.
@@ -91,6 +97,11 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_STEP_LEASE", default_value = LEASE_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub step_lease: Duration,
+    /// A day of the shop, in which the automatic steps after a payment and the return window are
+    /// counted, and nothing else; at least 500ms. A demo makes it seconds.
+    #[arg(long, env = "FIRSTCOME_DAY", default_value = DAY_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub day: Duration,
 }
 
 /// This service's own database.
@@ -102,6 +113,11 @@ pub struct Database {
 }
 
 impl Serve {
+    /// How long things take.
+    pub fn clock(&self) -> Clock {
+        Clock { lease: self.step_lease, day: self.day }
+    }
+
     /// How placements queue in front of inventory.
     pub fn placements(&self) -> Limits {
         Limits {
@@ -149,6 +165,9 @@ impl Validate for Config {
                 }
                 if serve.step_lease.is_zero() {
                     faults.push("--step-lease must be more than nothing".to_owned());
+                }
+                if serve.day < DAY_MIN {
+                    faults.push("--day must be at least 500ms".to_owned());
                 }
                 &serve.database
             }

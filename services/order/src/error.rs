@@ -31,9 +31,18 @@ pub enum Error {
     /// The order is past the point where this could be done.
     #[error("the order's state does not allow this")]
     WrongState(order::State),
+    /// The goods were delivered too long ago to be returned.
+    #[error("the return window is over")]
+    ReturnWindowOver,
     /// A payment of the order, or another of the same buyer, is under way.
     #[error("a payment is under way")]
     PaymentInProgress,
+    /// A call with the same key is under way.
+    #[error("a call with the same key is under way")]
+    PlacementInProgress,
+    /// The list, or its line, has no room.
+    #[error("the list has 50 lines, or the line 1000 units")]
+    BasketFull,
     /// The payment came to nothing.
     #[error("the payment failed")]
     PaymentFailed(order::Failure),
@@ -72,9 +81,13 @@ impl From<Error> for Refusal {
             Error::WrongState(state) => {
                 Refusal::because(Reason::WrongState, message).with("state", state.name())
             }
+            Error::ReturnWindowOver => Refusal::because(Reason::ReturnWindowOver, message),
             Error::PaymentInProgress => {
                 Refusal::because(Reason::PaymentInProgress, message).retry_after(IN_PROGRESS_RETRY)
             }
+            Error::PlacementInProgress => Refusal::because(Reason::PlacementInProgress, message)
+                .retry_after(IN_PROGRESS_RETRY),
+            Error::BasketFull => Refusal::because(Reason::BasketFull, message),
             Error::PaymentFailed(failure) => failure.refusal(),
             Error::DeadlineExceeded => Refusal::because(Reason::DeadlineExceeded, message),
             Error::Unavailable | Error::Store(store::Error::Unavailable(_)) => {

@@ -3,8 +3,6 @@
 use firstcome_proto::{Money, Refusal, SkuId, inventory_v1, timestamp};
 use time::OffsetDateTime;
 
-use crate::order::Line;
-
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -22,6 +20,17 @@ pub enum State {
     Cancelled,
     /// Freed after it was sold.
     Returned,
+}
+
+/// Units of one SKU with their price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The variant.
+    pub sku: SkuId,
+    /// Units.
+    pub quantity: i32,
+    /// Of one unit, when they were held.
+    pub unit_price: Money,
 }
 
 /// A reservation as the ledger has it.

@@ -27,7 +27,7 @@ use crate::{
     error::Error,
     hold::{self, Hold},
     order::{Fingerprint, NewOrder, Order, State},
-    peers::{Inventory, Verb},
+    peers::{Inventory, Verb, reserve_item},
     place::{Decision, Placement, Row, decide},
     store::{self, Store},
 };
@@ -138,8 +138,11 @@ impl Reserving {
         answers: &mut Answers<Placed>,
         deadline: Deadline,
     ) -> Result<(), Status> {
-        let placements = open.iter().flatten();
-        let mut responses = self.inventory.reserve(product, placements, deadline).await?;
+        let items = open.iter().flatten().map(|placement| {
+            let Placement { order, user, fingerprint, lines, .. } = placement;
+            reserve_item(order.reservation(), *user, *fingerprint, lines)
+        });
+        let mut responses = self.inventory.reserve(product, items, deadline).await?;
         while let Some(response) = responses.message().await? {
             for (index, refusal) in response.refused.into_iter().flat_map(SharedRefusal::each) {
                 if take(open, index).is_some() {
@@ -206,7 +209,7 @@ impl Undo {
         let inventory = self.inventory.clone();
         self.shutdown.spawn(async move {
             let verb = Verb::Release(ReleaseCause::Undo);
-            if let Err(refusal) = inventory.hold(verb, product, order).await {
+            if let Err(refusal) = inventory.hold(verb, product, order.reservation()).await {
                 let reason = refusal.reason().name();
                 tracing::warn!(%order, reason, "cannot undo a hold, it will expire");
             }

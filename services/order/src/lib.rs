@@ -2,26 +2,32 @@
 //!
 //! This service alone knows that a purchase is a hold, a charge and a row. In the rush it turns
 //! admitted placements into rows, many at a time ([`intake`]); afterwards it drives each order
-//! through its payment, step by saved step ([`pay`]), and picks up what a dead process left
-//! ([`worker`]).
+//! through its payment and its life after it, step by saved step ([`saga`]), as people ask
+//! ([`commands`]) and as time goes by, and picks up what a dead process left ([`worker`]).
 //!
-//! *Invariant*: there is no SQL outside [`store`], and no I/O in [`order`], [`hold`], [`address`]
-//! and [`place`]. There is no clock here that decides anything: a hold's end is inventory's to
+//! *Invariant*: there is no SQL outside [`store`], and no I/O in [`order`], [`life`], [`hold`],
+//! [`address`], [`basket`] and [`place`]. There is no clock here that decides anything: a hold's end is inventory's to
 //! say, and a lease's is Postgres's.
 
 pub mod config;
 pub mod error;
 
 pub mod address;
+pub mod basket;
 pub mod hold;
+pub mod life;
 pub mod order;
-pub mod pay;
 pub mod place;
 
+pub mod attempt;
+pub mod baskets;
+pub mod commands;
 pub mod intake;
 pub mod peers;
 pub mod rpc;
+pub mod saga;
 pub mod store;
+pub mod watch;
 pub mod worker;
 
 pub mod app;
@@ -50,6 +56,20 @@ pub const FAILPOINTS: &[&str] = &[
     "cancel.after_release",
     "expire.before_release",
     "expire.after_release",
+    "ship.due",
+    "ship.before_save",
+    "deliver.due",
+    "deliver.before_save",
+    "confirm.due",
+    "confirm.before_save",
+    "give_back.before_restock",
+    "give_back.after_restock",
+    "give_back.before_refund",
+    "give_back.after_refund",
+    "attempt.after_intent",
+    "attempt.after_hold",
+    "attempt.before_undo",
+    "attempt.after_finish",
 ];
 
 #[cfg(test)]
@@ -61,6 +81,6 @@ mod tests {
         let steps = Step::ALL.iter().map(|step| step.failpoints());
         let names: Vec<&str> = steps.flat_map(|(before, after)| [before, after]).collect();
         assert!(names.iter().all(|name| FAILPOINTS.contains(name)), "{names:?}");
-        assert_eq!(names.len() + 2, FAILPOINTS.len(), "and the two of the insert");
+        assert_eq!(names.len() + 2 + 4, FAILPOINTS.len(), "and those of insert and attempts");
     }
 }

@@ -1,13 +1,14 @@
 //! An order as this service knows it: what was bought, where it stands, what happens next.
 //!
-//! No I/O. How it may move from one state to another is told by [`crate::pay`].
+//! No I/O. What may be asked of it is told by [`crate::life`], what it goes through by
+//! [`crate::saga::table`].
 
 use std::fmt;
 
-use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, SkuId, UserId};
+use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, ReservationId, SkuId, UserId};
 use time::OffsetDateTime;
 
-use crate::address::Address;
+use crate::{address::Address, life};
 
 /// Declares an enum whose variants are words in the database.
 macro_rules! words {
@@ -55,8 +56,18 @@ words! {
         Expired = "expired",
         /// Its payment came to nothing; final.
         PaymentFailed = "payment_failed",
-        /// Cancelled by the buyer before its payment; final.
+        /// Cancelled before it was shipped, and refunded if it was paid; final.
         Cancelled = "cancelled",
+        /// With the carrier.
+        Shipping = "shipping",
+        /// With the buyer.
+        Delivered = "delivered",
+        /// Kept; final.
+        Confirmed = "confirmed",
+        /// On its way back.
+        ReturnRequested = "return_requested",
+        /// Back, and refunded; final.
+        Returned = "returned",
     }
 }
 
@@ -77,7 +88,7 @@ words! {
 }
 
 words! {
-    /// What is to be done next with a pending order.
+    /// What is to be done next with an order that is not at its end.
     Step {
         /// At pay-by, ask inventory to expire the hold.
         Expire = "expire",
@@ -99,6 +110,16 @@ words! {
         Refund = "refund",
         /// Free the hold.
         Release = "release",
+        /// A day after the payment, hand the goods to the carrier.
+        Ship = "ship",
+        /// A day later, hand them to the buyer.
+        Deliver = "deliver",
+        /// Three days later, call it a purchase.
+        Confirm = "confirm",
+        /// Put the sold units on sale again.
+        TakeBack = "take_back",
+        /// Give the money back.
+        PayBack = "pay_back",
     }
 }
 
@@ -116,12 +137,16 @@ impl fmt::Debug for Fingerprint {
 /// One SKU of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
+    /// The product.
+    pub product: ProductId,
     /// The variant.
     pub sku: SkuId,
     /// Units.
     pub quantity: i32,
     /// Of one unit, when the order was placed.
     pub unit_price: Money,
+    /// The place in the order of admissions of the product.
+    pub sequence: i64,
 }
 
 /// An order that is about to be written for the first time.
@@ -133,7 +158,7 @@ pub struct NewOrder {
     pub user: UserId,
     /// Over the whole of what was asked for.
     pub fingerprint: Fingerprint,
-    /// The product whose units are held.
+    /// The product of the first line.
     pub product: ProductId,
     /// Pending, or expired when the hold has ended already.
     pub state: State,
@@ -141,9 +166,9 @@ pub struct NewOrder {
     pub lines: Vec<Line>,
     /// The sum of the lines.
     pub total: Money,
-    /// The place in the order of admissions.
+    /// The place of the first line in the order of admissions.
     pub sequence: i64,
-    /// When the hold ends.
+    /// When the first hold ends.
     pub pay_by: OffsetDateTime,
 }
 
@@ -156,7 +181,7 @@ pub struct Order {
     pub user: UserId,
     /// Over the whole of what was asked for.
     pub fingerprint: Fingerprint,
-    /// The product whose units are held.
+    /// The product of the first line.
     pub product: ProductId,
     /// Where it stands.
     pub state: State,
@@ -164,11 +189,13 @@ pub struct Order {
     pub lines: Vec<Line>,
     /// The sum of the lines.
     pub total: Money,
-    /// The place in the order of admissions.
+    /// The place of the first line in the order of admissions.
     pub sequence: i64,
-    /// When the hold ends.
+    /// When the first hold ends.
     pub pay_by: OffsetDateTime,
-    /// What happens next; `None` exactly when the state is no longer pending.
+    /// The attempt that took its units; `None` for an order of one product, whose hold has its id.
+    pub attempt: Option<i64>,
+    /// What happens next; `None` exactly when the state is final.
     pub step: Option<Step>,
     /// Why the payment failed, or is being undone.
     pub failure: Option<Failure>,
@@ -184,6 +211,30 @@ impl State {
     /// The name in the contract, as in `PENDING_PAYMENT`.
     pub fn name(self) -> String {
         self.word().to_ascii_uppercase()
+    }
+
+    /// True when nothing happens to the order any more.
+    pub fn is_final(self) -> bool {
+        life::rest(self).is_none()
+    }
+}
+
+impl Order {
+    /// True when it waits for its time or for somebody, and nothing is under way.
+    pub fn is_at_rest(&self) -> bool {
+        self.step == life::rest(self.state).map(|(step, _)| step)
+    }
+
+    /// The reservations that hold its units: the products, and the id that they share.
+    pub fn holds(&self) -> (Vec<ProductId>, ReservationId) {
+        let id = match self.attempt {
+            None => self.id.reservation(),
+            Some(attempt) => self.id.reservation_of_attempt(attempt),
+        };
+        let mut products: Vec<ProductId> = self.lines.iter().map(|line| line.product).collect();
+        products.sort_unstable();
+        products.dedup();
+        (products, id)
     }
 }
 
@@ -216,6 +267,7 @@ impl NewOrder {
             total: self.total,
             sequence: self.sequence,
             pay_by: self.pay_by,
+            attempt: None,
             step,
             failure: None,
             payment_method: None,

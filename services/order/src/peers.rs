@@ -8,16 +8,25 @@ use std::time::Duration;
 
 use firstcome_mesh::{Answers, BatchCall, Batcher, Deadline, batcher::Limits, retry::Retry};
 use firstcome_proto::{
-    Money, OrderId, PaymentId, ProductId, Reason, Refusal, ReservationId, UserId,
-    inventory_v1::{self as inventory, reservation_service_client::ReservationServiceClient},
+    Money, PaymentId, ProductId, Reason, Refusal, ReservationId, UserId,
+    inventory_v1::{
+        self as inventory, offer_service_client::OfferServiceClient,
+        reservation_service_client::ReservationServiceClient,
+    },
     payment_v1::{self as payment, charge_service_client::ChargeServiceClient},
 };
 use tonic::{Status, Streaming, transport::Channel};
 
-use crate::{hold, order::Order, place::Placement};
+use crate::{
+    hold,
+    order::{Fingerprint, Order},
+    place::Wanted,
+};
 
 /// A batch of holds is one or two statements of inventory; this is many times their slowest.
 const HOLD_CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A page that shows a cart does not wait longer.
+const OFFERS_TIMEOUT: Duration = Duration::from_secs(3);
 /// A bank may think for seconds; then its answer counts as unknown, and the same is asked again.
 const CHARGE_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,32 +58,30 @@ impl Inventory {
         Self { client, holds: Batcher::new(calls, limits) }
     }
 
-    /// Asks for the units of each placement, in this order; all are of this product. Never again
-    /// by itself: the edge alone retries the rush. The deadline bounds the call; how long to wait
-    /// for the messages of the answer is the caller's to say.
-    pub async fn reserve<'a>(
+    /// Asks for the units of each item, in this order; all are of this product. Never again by
+    /// itself: the edge alone retries the rush. The deadline bounds the call; how long to wait for
+    /// the messages of the answer is the caller's to say.
+    pub async fn reserve(
         &self,
         product: ProductId,
-        placements: impl Iterator<Item = &'a Placement>,
+        items: impl Iterator<Item = inventory::ReserveItem>,
         deadline: Deadline,
     ) -> Result<Streaming<inventory::ReserveResponse>, Status> {
-        let request = inventory::ReserveRequest {
-            product_id: product.to_wire(),
-            items: placements.map(reserve_item).collect(),
-        };
+        let request =
+            inventory::ReserveRequest { product_id: product.to_wire(), items: items.collect() };
         let mut client = self.client.clone();
         Ok(client.reserve(deadline.request(request)).await?.into_inner())
     }
 
-    /// Does one thing to the hold of an order, and says how the hold stands then.
+    /// Does one thing to a hold, and says how it stands then.
     pub async fn hold(
         &self,
         verb: Verb,
         product: ProductId,
-        order: OrderId,
+        reservation: ReservationId,
     ) -> Result<hold::State, Refusal> {
         let deadline = Deadline::after(HOLD_CALL_TIMEOUT);
-        self.holds.submit((product, verb), order.reservation(), deadline).await?
+        self.holds.submit((product, verb), reservation, deadline).await?
     }
 
     /// Waits until what was asked is answered.
@@ -83,15 +90,21 @@ impl Inventory {
     }
 }
 
-fn reserve_item(placement: &Placement) -> inventory::ReserveItem {
-    let lines = placement.lines.iter().map(|line| inventory::ReservationLine {
+/// One buyer's wish for units of one product, as inventory takes it.
+pub fn reserve_item(
+    reservation: ReservationId,
+    buyer: UserId,
+    fingerprint: Fingerprint,
+    lines: &[Wanted],
+) -> inventory::ReserveItem {
+    let lines = lines.iter().map(|line| inventory::ReservationLine {
         sku_id: line.sku.to_wire(),
         quantity: line.quantity,
     });
     inventory::ReserveItem {
-        reservation_id: placement.order.reservation().to_wire(),
-        buyer_id: placement.user.to_wire(),
-        fingerprint: bytes::Bytes::copy_from_slice(&placement.fingerprint.0),
+        reservation_id: reservation.to_wire(),
+        buyer_id: buyer.to_wire(),
+        fingerprint: bytes::Bytes::copy_from_slice(&fingerprint.0),
         lines: lines.collect(),
     }
 }
@@ -173,6 +186,43 @@ fn read_hold_answer(answer: inventory::HoldAnswer) -> Result<hold::State, Refusa
         Some(Outcome::State(number)) => hold::State::from_wire(number).ok_or_else(unknown),
         Some(Outcome::Refusal(refusal)) => Err(refusal),
         None => Err(unknown()),
+    }
+}
+
+/// What inventory sells, and for how much.
+#[derive(Clone)]
+pub struct Offers {
+    client: OfferServiceClient<Channel>,
+    retry: Retry,
+}
+
+impl Offers {
+    /// Behind this channel.
+    pub fn new(channel: Channel) -> Self {
+        Self { client: OfferServiceClient::new(channel), retry: Retry::default() }
+    }
+
+    /// What each of these SKUs is, costs, and whether it can be had, in this order.
+    pub async fn of(&self, wanted: &[Wanted]) -> Result<Vec<inventory::Offer>, Refusal> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let deadline = Deadline::after(OFFERS_TIMEOUT);
+        let keys = wanted.iter().map(|wanted| inventory::OfferKey {
+            product_id: wanted.product.to_wire(),
+            sku_id: wanted.sku.to_wire(),
+        });
+        let request = inventory::GetOffersRequest { keys: keys.collect() };
+        let send = || {
+            let (mut client, request) = (self.client.clone(), deadline.request(request.clone()));
+            async move { Ok(client.get_offers(request).await?.into_inner().offers) }
+        };
+        let offers = self.retry.call(deadline, send).await;
+        let offers = offers.map_err(|status: Status| Refusal::from_status(&status))?;
+        if offers.len() != wanted.len() {
+            return Err(Refusal::because(Reason::Internal, "inventory answered for some only"));
+        }
+        Ok(offers)
     }
 }
 

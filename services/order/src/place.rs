@@ -5,6 +5,7 @@ use firstcome_proto::{Money, OrderId, ProductId, Refusal, SkuId, UserId, order_v
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    basket::Selection,
     hold,
     order::{Fingerprint, Line, NewOrder, State},
 };
@@ -17,18 +18,53 @@ pub const QUANTITY_MAX: i32 = 1000;
 pub const KEY_LENGTH_MAX: usize = 64;
 
 /// Begins every fingerprint, so that a later way to compute it cannot collide with this one.
-const FINGERPRINT_DOMAIN: &[u8] = b"firstcome.order.v1\0";
+const LINES_DOMAIN: &[u8] = b"firstcome.order.v1\0";
+/// The same, where what was chosen stands for the lines.
+const SELECTION_DOMAIN: &[u8] = b"firstcome.selection.v1\0";
 
 /// Units of one SKU that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// The product.
+    pub product: ProductId,
     /// The variant.
     pub sku: SkuId,
     /// 1 to 1 000.
     pub quantity: i32,
 }
 
-/// A good request to place an order.
+/// A good request to place an order, by the way that it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Units of one product: the rush.
+    OneProduct(Placement),
+    /// Of several, or of whatever stands in a basket: by attempts.
+    Several(Plan),
+}
+
+/// A wish that is placed by attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The order that buyer and key name.
+    pub order: OrderId,
+    /// The buyer.
+    pub user: UserId,
+    /// Over what is asked for.
+    pub fingerprint: Fingerprint,
+    /// Where its lines are.
+    pub source: Source,
+}
+
+/// Where the lines of an order come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Written out; sorted by product and SKU, each SKU once.
+    Lines(Vec<Wanted>),
+    /// In a basket of the buyer's.
+    Basket(Selection),
+}
+
+/// A wish for units of one product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// The order that buyer and key name.
@@ -87,83 +123,181 @@ pub fn decide(hold: hold::State, newly_admitted: bool, row: Row) -> Decision {
     }
 }
 
-impl Placement {
+impl Wish {
     /// Reads what a buyer sent; the refusal names every faulty field.
     pub fn read(user: UserId, request: &order_v1::PlaceOrderRequest) -> Result<Self, Refusal> {
-        let mut faults = Faults::default();
         let key = &request.idempotency_key;
+        let mut faults = Faults::default();
         if !(1..=KEY_LENGTH_MAX).contains(&key.len()) || !printable(key) {
             faults.add("idempotency_key", "want 1 to 64 printable ASCII characters");
         }
-        if !(1..=LINES_MAX).contains(&request.lines.len()) {
-            faults.add("lines", "want 1 to 10 lines");
-            return Err(faults.refusal());
-        }
-        let mut product = None;
-        let mut lines: Vec<Wanted> = Vec::with_capacity(request.lines.len());
-        for (place, line) in request.lines.iter().enumerate() {
-            // The names are made only for a fault: this is the path of every loser.
-            let field = |name| format!("lines[{place}].{name}");
-            match ProductId::from_field("product_id", &line.product_id) {
-                // Orders of several products come with carts.
-                Ok(id) if product.is_some_and(|first| first != id) => {
-                    faults.add(field("product_id"), "want one product in all lines");
-                }
-                Ok(id) => product = Some(id),
-                Err(refusal) => faults.join(refusal.within(&format!("lines[{place}]"))),
+        let source = Source::read(&request.lines, request.selection.as_ref());
+        let source = match source {
+            Ok(source) if faults.is_empty() => source,
+            Ok(_) => return Err(faults.refusal()),
+            Err(refusal) => {
+                faults.join(refusal);
+                return Err(faults.refusal());
             }
-            if !(1..=QUANTITY_MAX).contains(&line.quantity) {
-                faults.add(field("quantity"), "want 1 to 1000");
+        };
+        let order = OrderId::of(user, key);
+        let fingerprint = Fingerprint::of(&source);
+        Ok(match source {
+            Source::Lines(lines) if lines.iter().all(|line| line.product == lines[0].product) => {
+                let product = lines[0].product;
+                Self::OneProduct(Placement { order, user, product, lines, fingerprint })
             }
-            match SkuId::from_field("sku_id", &line.sku_id) {
-                Ok(sku) if lines.iter().any(|other| other.sku == sku) => {
-                    faults.add(field("sku_id"), "want each SKU once");
-                }
-                Ok(sku) => lines.push(Wanted { sku, quantity: line.quantity }),
-                Err(refusal) => faults.join(refusal.within(&format!("lines[{place}]"))),
+            source => Self::Several(Plan { order, user, fingerprint, source }),
+        })
+    }
+}
+
+impl Source {
+    /// Reads lines, or a selection instead of them; the refusal names every faulty field.
+    pub fn read(
+        lines: &[order_v1::NewOrderLine],
+        selection: Option<&order_v1::BasketSelection>,
+    ) -> Result<Self, Refusal> {
+        match selection {
+            None => read_lines(lines).map(Self::Lines),
+            Some(_) if !lines.is_empty() => {
+                Err(Refusal::invalid("selection", "want lines or a selection, not both"))
             }
-        }
-        match product {
-            Some(product) if faults.is_empty() => {
-                lines.sort_unstable_by_key(|line| line.sku);
-                let fingerprint = Fingerprint::of(product, &lines);
-                Ok(Self { order: OrderId::of(user, key), user, product, lines, fingerprint })
-            }
-            _ => Err(faults.refusal()),
+            Some(selection) => Selection::read(selection).map(Self::Basket),
         }
     }
+}
 
+/// Reads lines, sorts them by product and SKU, and names every faulty field.
+fn read_lines(lines: &[order_v1::NewOrderLine]) -> Result<Vec<Wanted>, Refusal> {
+    if !(1..=LINES_MAX).contains(&lines.len()) {
+        return Err(Refusal::invalid("lines", "want 1 to 10 lines"));
+    }
+    let mut faults = Faults::default();
+    let mut wanted: Vec<Wanted> = Vec::with_capacity(lines.len());
+    for (place, line) in lines.iter().enumerate() {
+        match read_line(line, &wanted) {
+            Ok(line) => wanted.push(line),
+            // The name is made only for a fault: this is the path of every loser.
+            Err(refusal) => faults.join(refusal.within(&format!("lines[{place}]"))),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults.refusal());
+    }
+    wanted.sort_unstable_by_key(|line| (line.product, line.sku));
+    Ok(wanted)
+}
+
+fn read_line(line: &order_v1::NewOrderLine, others: &[Wanted]) -> Result<Wanted, Refusal> {
+    let product = ProductId::from_field("product_id", &line.product_id);
+    let sku = SkuId::from_field("sku_id", &line.sku_id);
+    let quantity = line.quantity;
+    let is_new = !sku.as_ref().is_ok_and(|sku| others.iter().any(|other| other.sku == *sku));
+    match (product, sku) {
+        (Ok(product), Ok(sku)) if is_new && (1..=QUANTITY_MAX).contains(&quantity) => {
+            Ok(Wanted { product, sku, quantity })
+        }
+        (product, sku) => {
+            let mut faults = Faults::default();
+            product.err().into_iter().for_each(|fault| faults.join(fault));
+            if !(1..=QUANTITY_MAX).contains(&quantity) {
+                faults.add("quantity", "want 1 to 1000");
+            }
+            sku.err().into_iter().for_each(|fault| faults.join(fault));
+            if !is_new {
+                faults.add("sku_id", "want each SKU once");
+            }
+            Err(faults.refusal())
+        }
+    }
+}
+
+impl Placement {
     /// The row of this order under this hold; INVALID_ARGUMENT when its sum is no number.
     pub fn order(&self, hold: &hold::Hold, state: State) -> Result<NewOrder, Refusal> {
+        let lines = held_lines(self.product, hold);
+        let total = total(&lines)?;
         Ok(NewOrder {
             id: self.order,
             user: self.user,
             fingerprint: self.fingerprint,
             product: self.product,
             state,
-            lines: hold.lines.clone(),
-            total: total(&hold.lines)
-                .ok_or_else(|| Refusal::invalid("lines", "want a total that fits 63 bits"))?,
+            lines,
+            total,
             sequence: hold.sequence,
             pay_by: hold.expires_at,
         })
     }
 }
 
+/// The row of an order under these holds, one for each product in the order of the lines;
+/// INVALID_ARGUMENT when they have no common sum.
+pub fn order_of_holds(
+    order: OrderId,
+    user: UserId,
+    fingerprint: Fingerprint,
+    holds: &[(ProductId, hold::Hold)],
+) -> Result<NewOrder, Refusal> {
+    let lines: Vec<Line> =
+        holds.iter().flat_map(|(product, hold)| held_lines(*product, hold)).collect();
+    let total = total(&lines)?;
+    let first = lines.first().expect("an order has a line");
+    let pay_by = holds.iter().map(|(_, hold)| hold.expires_at).min();
+    Ok(NewOrder {
+        id: order,
+        user,
+        fingerprint,
+        product: first.product,
+        state: State::PendingPayment,
+        sequence: first.sequence,
+        lines,
+        total,
+        pay_by: pay_by.expect("an order has a hold"),
+    })
+}
+
 impl Fingerprint {
-    /// Over lines that are sorted by SKU.
-    fn of(product: ProductId, lines: &[Wanted]) -> Self {
-        debug_assert!(lines.is_sorted_by_key(|line| line.sku), "the order of lines means nothing");
-        let mut hash = Sha256::new_with_prefix(FINGERPRINT_DOMAIN);
-        for line in lines {
-            hash.update(product.0.as_bytes());
-            hash.update(line.sku.0.as_bytes());
-            hash.update(line.quantity.to_be_bytes());
-        }
+    /// Of a basket it is over what was chosen, and not over what stood there: the ordered lines
+    /// leave it, and the key must still mean the same.
+    fn of(source: &Source) -> Self {
+        let hash = match source {
+            Source::Lines(lines) => {
+                debug_assert!(lines.is_sorted_by_key(|line| (line.product, line.sku)));
+                let mut hash = Sha256::new_with_prefix(LINES_DOMAIN);
+                for line in lines {
+                    hash.update(line.product.0.as_bytes());
+                    hash.update(line.sku.0.as_bytes());
+                    hash.update(line.quantity.to_be_bytes());
+                }
+                hash
+            }
+            Source::Basket(Selection { basket, skus }) => {
+                let mut hash = Sha256::new_with_prefix(SELECTION_DOMAIN);
+                hash.update(basket.word().as_bytes());
+                for sku in skus {
+                    hash.update(sku.0.as_bytes());
+                }
+                hash
+            }
+        };
         let digest: [u8; 32] = hash.finalize().into();
         let (kept, _) = digest.split_first_chunk().expect("32 bytes have 16 first ones");
         Self(*kept)
     }
+}
+
+/// The lines of an order as a product's hold has them.
+fn held_lines(product: ProductId, hold: &hold::Hold) -> Vec<Line> {
+    let line = |line: &hold::Line| Line {
+        product,
+        sku: line.sku,
+        quantity: line.quantity,
+        unit_price: line.unit_price,
+        sequence: hold.sequence,
+    };
+    hold.lines.iter().map(line).collect()
 }
 
 /// Printable ASCII, space included.
@@ -171,34 +305,47 @@ pub fn printable(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// The sum of the lines; `None` on overflow.
-fn total(lines: &[Line]) -> Option<Money> {
-    let mut sums = lines.iter().map(|line| line.unit_price.times(line.quantity));
+/// The sum of the lines; INVALID_ARGUMENT when there is none.
+fn total(lines: &[Line]) -> Result<Money, Refusal> {
+    let sum = sum(lines.iter().map(|line| (line.unit_price, line.quantity)));
+    sum.ok_or_else(|| {
+        Refusal::invalid("lines", "want lines of one currency, with a total that fits 63 bits")
+    })
+}
+
+/// The sum of so many units at these prices; `None` when there are none, on overflow, and when
+/// their currencies differ.
+pub fn sum(units: impl Iterator<Item = (Money, i32)>) -> Option<Money> {
+    let mut sums = units.map(|(unit_price, quantity)| unit_price.times(quantity));
     let first = sums.next()??;
     sums.try_fold(first, |sum, line| sum.plus(line?))
 }
 
 /// All faults of one request.
 #[derive(Default)]
-struct Faults(Option<Refusal>);
+pub struct Faults(Option<Refusal>);
 
 impl Faults {
-    fn add(&mut self, field: impl Into<String>, description: &str) {
+    /// One more faulty field.
+    pub fn add(&mut self, field: impl Into<String>, description: &str) {
         self.join(Refusal::invalid(field, description));
     }
 
-    fn join(&mut self, refusal: Refusal) {
+    /// All that this refusal names.
+    pub fn join(&mut self, refusal: Refusal) {
         match &mut self.0 {
             Some(first) => first.violations.extend(refusal.violations),
             none => *none = Some(refusal),
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// True when nothing is wrong.
+    pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    fn refusal(self) -> Refusal {
+    /// The refusal that names them; there must be one.
+    pub fn refusal(self) -> Refusal {
         self.0.expect("only what has a fault is refused")
     }
 }
@@ -224,11 +371,15 @@ mod tests {
             sku_id: sku.into(),
             quantity,
         });
-        order_v1::PlaceOrderRequest { idempotency_key: key.into(), lines: lines.collect() }
+        order_v1::PlaceOrderRequest {
+            idempotency_key: key.into(),
+            lines: lines.collect(),
+            selection: None,
+        }
     }
 
     fn faulty_fields(key: &str, lines: &[(&str, &str, i32)]) -> Vec<String> {
-        match Placement::read(user(), &request(key, lines)) {
+        match Wish::read(user(), &request(key, lines)) {
             Ok(_) => Vec::new(),
             Err(refusal) => refusal.violations.into_iter().map(|fault| fault.field).collect(),
         }
@@ -282,7 +433,8 @@ mod tests {
             ("k", &[("x", SKU, 1)], &["lines[0].product_id"]),
             ("k", &[(PRODUCT, "x", 1)], &["lines[0].sku_id"]),
             ("k", &[good, good], &["lines[1].sku_id"]),
-            ("k", &[good, (SKU, SKU_2, 1)], &["lines[1].product_id"]),
+            ("k", &[good, (SKU, SKU_2, 1)], &[]),
+            ("k", &[good, (SKU, SKU, 1)], &["lines[1].sku_id"]),
             (
                 "",
                 &[("", "", 0)],
@@ -296,35 +448,55 @@ mod tests {
 
     #[test]
     fn a_fingerprint_knows_contents_and_not_their_order() {
-        let of = |lines: &[(&str, &str, i32)]| {
-            Placement::read(user(), &request("k", lines)).unwrap().fingerprint
-        };
+        let of =
+            |lines: &[(&str, &str, i32)]| match Wish::read(user(), &request("k", lines)).unwrap() {
+                Wish::OneProduct(Placement { fingerprint, .. })
+                | Wish::Several(Plan { fingerprint, .. }) => fingerprint,
+            };
         let both = of(&[(PRODUCT, SKU, 1), (PRODUCT, SKU_2, 2)]);
         assert_eq!(both, of(&[(PRODUCT, SKU_2, 2), (PRODUCT, SKU, 1)]));
         assert_ne!(both, of(&[(PRODUCT, SKU, 2), (PRODUCT, SKU_2, 1)]));
         assert_ne!(both, of(&[(PRODUCT, SKU, 1)]));
         assert_ne!(of(&[(PRODUCT, SKU, 1)]), of(&[(SKU, SKU, 1)]));
+        let several = of(&[(PRODUCT, SKU, 1), (SKU, SKU_2, 1)]);
+        assert_eq!(several, of(&[(SKU, SKU_2, 1), (PRODUCT, SKU, 1)]));
+        assert_ne!(several, of(&[(PRODUCT, SKU, 1), (PRODUCT, SKU_2, 1)]));
+    }
+
+    #[test]
+    fn one_product_is_the_rush_and_everything_else_goes_by_attempts() {
+        let is_rush = |request: &order_v1::PlaceOrderRequest| {
+            matches!(Wish::read(user(), request), Ok(Wish::OneProduct(_)))
+        };
+        assert!(is_rush(&request("k", &[(PRODUCT, SKU, 1), (PRODUCT, SKU_2, 1)])));
+        assert!(!is_rush(&request("k", &[(PRODUCT, SKU, 1), (SKU, SKU_2, 1)])));
+        let cart = order_v1::BasketSelection { basket: 1, sku_ids: vec![SKU.into()] };
+        let mut from_cart = request("k", &[]);
+        from_cart.selection = Some(cart.clone());
+        let chosen = Wish::read(user(), &from_cart).unwrap();
+        assert!(matches!(chosen, Wish::Several(Plan { source: Source::Basket(_), .. })));
+        let mut both = request("k", &[(PRODUCT, SKU, 1)]);
+        both.selection = Some(cart);
+        assert_eq!(Wish::read(user(), &both).unwrap_err().violations[0].field, "selection");
     }
 
     #[test]
     fn a_total_is_exact_or_absent() {
         let money =
             |amount_minor, code| Money { amount_minor, currency: Currency::parse(code).unwrap() };
-        let line = |price, quantity| Line {
-            sku: SkuId(Uuid::nil()),
-            quantity,
-            unit_price: money(price, "KRW"),
-        };
+        let line = |price, quantity| (money(price, "KRW"), quantity);
         let table = [
             (vec![line(12_900, 3), line(100, 1)], Some(38_800)),
             (vec![line(0, 1)], Some(0)),
             (vec![line(i64::MAX, 1)], Some(i64::MAX)),
             (vec![line(i64::MAX, 2)], None),
             (vec![line(i64::MAX, 1), line(1, 1)], None),
+            (vec![line(1, 1), (money(1, "EUR"), 1)], None),
             (vec![], None),
         ];
-        for (lines, sum) in table {
-            assert_eq!(total(&lines), sum.map(|sum| money(sum, "KRW")), "{lines:?}");
+        for (lines, wanted) in table {
+            let have = sum(lines.iter().copied());
+            assert_eq!(have, wanted.map(|sum| money(sum, "KRW")), "{lines:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Finishes what time or a dead process left: orders whose pay-by time has come, and steps whose
-//! lease is over.
+//! Finishes what time or a dead process left: orders whose time has come to expire, to ship, to be
+//! delivered, confirmed or taken back, and steps whose lease is over.
 //!
 //! Any number of replicas run this. A claim takes rows that nobody else is taking and leases them
 //! in the same statement; should two processes drive one order all the same, the saga makes that
@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use firstcome_mesh::Shutdown;
 use tokio::sync::Semaphore;
 
-use crate::{pay::Saga, store::Store};
+use crate::{saga::Saga, store::Store};
 
 /// An order is looked at this soon after it is due. A look is one probe of a partial index.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -20,6 +20,9 @@ const CLAIM_MIN: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Orders that one replica drives at once: full batches for inventory, and a bounded claim.
 const DRIVERS_MAX: usize = 512;
+/// Old rows are looked for this often, and deleted so many at a time.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+const TIDIED_MAX: i64 = 1000;
 
 /// Looks for due orders until the end begins.
 pub async fn run(store: Store, saga: Saga, shutdown: Shutdown, lease: Duration) {
@@ -50,6 +53,22 @@ pub async fn run(store: Store, saga: Saga, shutdown: Shutdown, lease: Duration) 
                 let _ = saga.drive(order).await;
                 drop(permit);
             });
+        }
+    }
+}
+
+/// Forgets what nobody asks for any more, until the end begins.
+pub async fn tidy(store: Store, shutdown: Shutdown) {
+    while shutdown.sleep(TIDY_EVERY).await {
+        loop {
+            match store.forget_basket_keys(TIDIED_MAX).await {
+                Ok(forgotten) if forgotten == TIDIED_MAX.unsigned_abs() => {}
+                Ok(_) => break,
+                Err(fault) => {
+                    tracing::warn!(%fault, "cannot forget old keys of baskets");
+                    break;
+                }
+            }
         }
     }
 }

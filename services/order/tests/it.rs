@@ -6,8 +6,11 @@ mod it {
     mod app;
     mod peers;
 
+    mod attempts;
+    mod baskets;
     mod failpoints;
     mod intake;
+    mod life;
     mod outage;
     mod reads;
     mod resume;

@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     intake::{Intake, Placed},
-    place::Placement,
+    place::{Placement, Wish},
     rpc::order_to_wire,
 };
 
@@ -33,12 +33,13 @@ const PLACE_LONGEST: Duration = Duration::from_secs(10);
 /// Takes placements from the edge.
 pub struct Service {
     intake: Intake,
+    day: Duration,
 }
 
 impl Service {
-    /// In front of this intake.
-    pub fn new(intake: Intake) -> Self {
-        Self { intake }
+    /// In front of this intake, in a shop with days of this length.
+    pub fn new(intake: Intake, day: Duration) -> Self {
+        Self { intake, day }
     }
 }
 
@@ -71,7 +72,7 @@ impl OrderIntakeService for Service {
         }
         drop(reply);
         self.intake.enqueue_all(deadline, placements);
-        let open = Open { waiting, answers, deadline };
+        let open = Open { waiting, answers, deadline, day: self.day };
         streamed(respond(refused, open).boxed()).await
     }
 }
@@ -80,7 +81,11 @@ fn read(item: &PlaceOrdersItem) -> Result<Placement, Refusal> {
     let user = UserId::from_wire("user_id", &item.user_id)?;
     let request = PlaceOrderRequest::decode(item.request.clone())
         .map_err(|_| Refusal::invalid("message", "the message does not decode"))?;
-    Placement::read(user, &request)
+    match Wish::read(user, &request)? {
+        Wish::OneProduct(placement) => Ok(placement),
+        // The edge sends these on their own, because they would keep a whole batch waiting.
+        Wish::Several(_) => Err(Refusal::invalid("lines", "want lines of one product here")),
+    }
 }
 
 /// What one call still waits for.
@@ -89,6 +94,7 @@ struct Open {
     waiting: Vec<bool>,
     answers: mpsc::UnboundedReceiver<(u32, Outcome<Placed>)>,
     deadline: Deadline,
+    day: Duration,
 }
 
 /// First what was refused on sight, then whatever has come in when the client reads on.
@@ -128,7 +134,8 @@ impl Open {
             }
             match outcome {
                 Ok(Ok(order)) => {
-                    let response = PlaceOrderResponse { order: Some(order_to_wire(order)) };
+                    let response =
+                        PlaceOrderResponse { order: Some(order_to_wire(order, self.day)) };
                     placed.push(PlacedOrder { index, response: response.encode_to_vec().into() });
                 }
                 Ok(Err(refusal)) => refused.add(index, refusal),

@@ -1,128 +1,84 @@
-//! What a buyer does with an order, from placing to reading it.
+//! What people do with orders, from previewing to refunding them.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use firstcome_mesh::{
-    Deadline, Identity, Shutdown,
+    Deadline, Identity,
     page::{Cursor, Page},
 };
 use firstcome_proto::{
     OrderId, Refusal, UserId,
+    access::Role,
     order_v1::{
-        CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse,
-        ListOrdersRequest, ListOrdersResponse, PayOrderRequest, PayOrderResponse,
-        PlaceOrderRequest, PlaceOrderResponse, order_service_server::OrderService,
-        pay_order_request::Destination,
+        self as wire, CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse,
+        ListAllOrdersRequest, ListAllOrdersResponse, ListOrdersRequest, ListOrdersResponse,
+        PayOrderRequest, PayOrderResponse, PlaceOrderRequest, PlaceOrderResponse,
+        PreviewOrderRequest, PreviewOrderResponse, RefundOrderRequest, RefundOrderResponse,
+        RequestReturnRequest, RequestReturnResponse, WatchOrderRequest, WatchOrderResponse,
+        order_service_server::OrderService, pay_order_request::Destination,
     },
 };
-use tokio::time::timeout_at;
+use futures::{Stream, StreamExt as _};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     address::Address,
+    attempt::Attempts,
+    baskets::Baskets,
+    commands::Commands,
     error::Error,
     intake::Intake,
-    order::{Order, PaymentIntent, State, Step},
-    pay::{self, Saga, Stalled},
-    place::{Placement, printable},
+    life::Command,
+    order::{Order, PaymentIntent},
+    place::{Source, Wish, printable},
     rpc::order_to_wire,
     store::Store,
+    watch::Watches,
 };
 
 /// No buyer waits longer for a place in the queue.
 const PLACE_LONGEST: Duration = Duration::from_secs(10);
-/// A payment with a slow bank and one retry; the saga goes on when the caller's time is up.
-const PAY_LONGEST: Duration = Duration::from_secs(30);
+/// A payment with a slow bank and one retry, or a refund; the saga goes on when the caller's time
+/// is up.
+const COMMAND_LONGEST: Duration = Duration::from_secs(30);
 /// The provider's tokens are short; more is rubbish.
 const PAYMENT_METHOD_LENGTH_MAX: usize = 100;
 
-/// The buyer's methods.
+/// Serves orders.
 pub struct Service {
-    store: Store,
-    intake: Intake,
-    saga: Saga,
-    shutdown: Shutdown,
-    lease: Duration,
+    /// To list them.
+    pub store: Store,
+    /// Places what is of one product.
+    pub intake: Intake,
+    /// Places everything else.
+    pub attempts: Attempts,
+    /// Prices what may be placed.
+    pub baskets: Baskets,
+    /// Does what is asked of an order.
+    pub commands: Commands,
+    /// Tells of changes.
+    pub watches: Watches,
+    /// A day of the shop.
+    pub day: Duration,
 }
 
 impl Service {
-    /// Over these parts. A step belongs to its driver for the lease.
-    pub fn new(
-        store: Store,
-        intake: Intake,
-        saga: Saga,
-        shutdown: Shutdown,
-        lease: Duration,
-    ) -> Self {
-        Self { store, intake, saga, shutdown, lease }
+    fn to_wire(&self, order: Order) -> Option<wire::Order> {
+        Some(order_to_wire(order, self.day))
     }
 
-    /// The order, if it is the caller's.
-    async fn own(&self, user: UserId, id: OrderId) -> Result<Order, Error> {
-        let order = self.store.find(id).await?.filter(|order| order.user == user);
-        order.ok_or(Error::NotFound)
-    }
-
-    async fn pay(&self, payment: PaymentIntent, deadline: Deadline) -> Result<Order, Error> {
-        let (user, id) = (payment.user, payment.order);
-        match self.saga.begin(payment, deadline).await? {
-            Some(order) => {
-                let order = self.drive(order, deadline).await?;
-                // A stalled payment is one under way: a worker goes on with it.
-                let order = order.map_err(|Stalled| Error::PaymentInProgress)?;
-                verdict(order)
-            }
-            // The row says why: it is past paying, or a payment of this buyer is under way.
-            None => verdict(self.own(user, id).await?),
-        }
-    }
-
-    async fn cancel(&self, user: UserId, id: OrderId, deadline: Deadline) -> Result<Order, Error> {
-        let order = match self.store.mark_cancelling(user, id, self.lease).await? {
-            Some(order) => order,
-            None => self.own(user, id).await?,
-        };
-        let order = match order.step {
-            // Ours, or that of a call that did not finish; together they do no harm.
-            Some(Step::Cancel) => {
-                self.drive(order, deadline).await?.map_err(|Stalled| Error::Unavailable)?
-            }
-            Some(_) => return Err(Error::PaymentInProgress),
-            None => order,
-        };
-        match order.state {
-            State::Cancelled => Ok(order),
-            State::Expired => Err(Error::OrderExpired),
-            State::PendingPayment | State::Preparing | State::PaymentFailed => {
-                Err(Error::WrongState(order.state))
-            }
-        }
-    }
-
-    /// Drives the order to its end in a task that outlives this call.
-    async fn drive(
+    /// Does what a buyer asks of an own order.
+    async fn command<T>(
         &self,
-        order: Order,
-        deadline: Deadline,
-    ) -> Result<Result<Order, Stalled>, Error> {
-        let saga = self.saga.clone();
-        let driven = self.shutdown.spawn(async move { saga.drive(order).await });
-        match timeout_at(deadline.instant(), driven).await {
-            Ok(Ok(order)) => Ok(order),
-            Ok(Err(fault)) => {
-                tracing::error!(%fault, "a saga's task ended early");
-                Err(Error::Internal)
-            }
-            Err(_) => Err(Error::DeadlineExceeded),
-        }
-    }
-}
-
-fn verdict(order: Order) -> Result<Order, Error> {
-    match pay::verdict(&order) {
-        Some(Ok(())) => Ok(order),
-        Some(Err(error)) => Err(error),
-        None => Err(Error::PaymentInProgress),
+        command: Command,
+        request: &Request<T>,
+        id: &str,
+    ) -> Result<Order, Status> {
+        let user = Identity::of(request)?.user;
+        let deadline = Deadline::of(request.metadata(), COMMAND_LONGEST);
+        let order = self.commands.own(user, order_id(id)?).await?;
+        Ok(self.commands.command(command, order, deadline).await?)
     }
 }
 
@@ -158,16 +114,35 @@ fn order_id(text: &str) -> Result<OrderId, Refusal> {
 
 #[tonic::async_trait]
 impl OrderService for Service {
+    async fn preview_order(
+        &self,
+        request: Request<PreviewOrderRequest>,
+    ) -> Result<Response<PreviewOrderResponse>, Status> {
+        let user = Identity::of(&request)?.user;
+        let request = request.into_inner();
+        let source = Source::read(&request.lines, request.selection.as_ref())?;
+        let priced = self.baskets.preview(user, source).await?;
+        Ok(Response::new(PreviewOrderResponse {
+            items: priced.items,
+            total: priced.total.map(Into::into),
+            orderable: priced.orderable,
+        }))
+    }
+
     async fn place_order(
         &self,
         request: Request<PlaceOrderRequest>,
     ) -> Result<Response<PlaceOrderResponse>, Status> {
         let user = Identity::of(&request)?.user;
         let deadline = Deadline::of(request.metadata(), PLACE_LONGEST);
-        let placement = Placement::read(user, request.get_ref())?;
-        let order = self.intake.place(placement, deadline).await;
-        let order = order.map_err(Arc::unwrap_or_clone)?;
-        Ok(Response::new(PlaceOrderResponse { order: Some(order_to_wire(order)) }))
+        let order = match Wish::read(user, request.get_ref())? {
+            Wish::OneProduct(placement) => {
+                let placed = self.intake.place(placement, deadline).await;
+                placed.map_err(Arc::unwrap_or_clone)?
+            }
+            Wish::Several(plan) => self.attempts.place(plan, deadline).await?,
+        };
+        Ok(Response::new(PlaceOrderResponse { order: self.to_wire(order) }))
     }
 
     async fn pay_order(
@@ -175,31 +150,50 @@ impl OrderService for Service {
         request: Request<PayOrderRequest>,
     ) -> Result<Response<PayOrderResponse>, Status> {
         let user = Identity::of(&request)?.user;
-        let deadline = Deadline::of(request.metadata(), PAY_LONGEST);
+        let deadline = Deadline::of(request.metadata(), COMMAND_LONGEST);
         let payment = PaymentIntent::read(user, request.into_inner())?;
-        let order = self.pay(payment, deadline).await?;
-        Ok(Response::new(PayOrderResponse { order: Some(order_to_wire(order)) }))
+        let order = self.commands.pay(payment, deadline).await?;
+        Ok(Response::new(PayOrderResponse { order: self.to_wire(order) }))
     }
 
     async fn cancel_order(
         &self,
         request: Request<CancelOrderRequest>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
-        let user = Identity::of(&request)?.user;
-        let deadline = Deadline::of(request.metadata(), PLACE_LONGEST);
-        let id = order_id(&request.get_ref().order_id)?;
-        let order = self.cancel(user, id, deadline).await?;
-        Ok(Response::new(CancelOrderResponse { order: Some(order_to_wire(order)) }))
+        let order = self.command(Command::Cancel, &request, &request.get_ref().order_id).await?;
+        Ok(Response::new(CancelOrderResponse { order: self.to_wire(order) }))
+    }
+
+    async fn request_return(
+        &self,
+        request: Request<RequestReturnRequest>,
+    ) -> Result<Response<RequestReturnResponse>, Status> {
+        let id = &request.get_ref().order_id;
+        let order = self.command(Command::RequestReturn, &request, id).await?;
+        Ok(Response::new(RequestReturnResponse { order: self.to_wire(order) }))
+    }
+
+    async fn refund_order(
+        &self,
+        request: Request<RefundOrderRequest>,
+    ) -> Result<Response<RefundOrderResponse>, Status> {
+        let deadline = Deadline::of(request.metadata(), COMMAND_LONGEST);
+        let order = self.commands.any(order_id(&request.get_ref().order_id)?).await?;
+        let order = self.commands.command(Command::Refund, order, deadline).await?;
+        Ok(Response::new(RefundOrderResponse { order: self.to_wire(order) }))
     }
 
     async fn get_order(
         &self,
         request: Request<GetOrderRequest>,
     ) -> Result<Response<GetOrderResponse>, Status> {
-        let user = Identity::of(&request)?.user;
+        let caller = Identity::of(&request)?;
         let id = order_id(&request.get_ref().order_id)?;
-        let order = self.own(user, id).await?;
-        Ok(Response::new(GetOrderResponse { order: Some(order_to_wire(order)) }))
+        let order = match caller.role {
+            Role::Admin => self.commands.any(id).await?,
+            _ => self.commands.own(caller.user, id).await?,
+        };
+        Ok(Response::new(GetOrderResponse { order: self.to_wire(order) }))
     }
 
     async fn list_orders(
@@ -209,7 +203,44 @@ impl OrderService for Service {
         let user = Identity::of(&request)?.user;
         let ListOrdersRequest { page_size, page_token } = request.into_inner();
         let page = Page::read(page_size, &page_token)?;
-        let mut orders = self.store.list(user, page).await.map_err(Error::from)?;
+        let orders = self.store.list(user, page).await.map_err(Error::from)?;
+        let (orders, next_page_token) = self.page(orders, page);
+        Ok(Response::new(ListOrdersResponse { orders, next_page_token }))
+    }
+
+    async fn list_all_orders(
+        &self,
+        request: Request<ListAllOrdersRequest>,
+    ) -> Result<Response<ListAllOrdersResponse>, Status> {
+        let ListAllOrdersRequest { page_size, page_token } = request.into_inner();
+        let page = Page::read(page_size, &page_token)?;
+        let orders = self.store.list_all(page).await.map_err(Error::from)?;
+        let (orders, next_page_token) = self.page(orders, page);
+        Ok(Response::new(ListAllOrdersResponse { orders, next_page_token }))
+    }
+
+    type WatchOrderStream =
+        Pin<Box<dyn Stream<Item = Result<WatchOrderResponse, Status>> + Send + 'static>>;
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        let user = Identity::of(&request)?.user;
+        let id = order_id(&request.get_ref().order_id)?;
+        let order = self.commands.own(user, id).await?;
+        let day = self.day;
+        let changes = ReceiverStream::new(self.watches.watch(order)?).map(move |sent| {
+            let order = Some(order_to_wire(sent?, day));
+            Ok(WatchOrderResponse { order })
+        });
+        Ok(Response::new(Box::pin(changes)))
+    }
+}
+
+impl Service {
+    /// A page of these orders, of which there may be one more than it holds.
+    fn page(&self, mut orders: Vec<Order>, page: Page) -> (Vec<wire::Order>, String) {
         let size = usize::try_from(page.size).expect("a page has 1 to 100 rows");
         let more = orders.len() > size;
         orders.truncate(size);
@@ -217,12 +248,11 @@ impl OrderService for Service {
             Some(last) if more => cursor(last).token(),
             _ => String::new(),
         };
-        let orders = orders.into_iter().map(order_to_wire).collect();
-        Ok(Response::new(ListOrdersResponse { orders, next_page_token }))
+        (orders.into_iter().map(|order| order_to_wire(order, self.day)).collect(), next_page_token)
     }
 }
 
-/// An order's place in its buyer's list.
+/// An order's place in a list.
 fn cursor(order: &Order) -> Cursor {
     let microseconds = order.created_at.unix_timestamp_nanos() / 1000;
     Cursor {

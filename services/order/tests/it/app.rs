@@ -17,7 +17,8 @@ use firstcome_proto::{
     access::Role,
     error_v1::SharedRefusal,
     order_v1::{
-        self as wire, Order, OrderState, order_intake_service_client::OrderIntakeServiceClient,
+        self as wire, Order, OrderState, cart_service_client::CartServiceClient,
+        order_intake_service_client::OrderIntakeServiceClient,
         order_service_client::OrderServiceClient, pay_order_request::Destination,
     },
 };
@@ -34,10 +35,15 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Longer than any step of a test, so that no worker drives beside a call that is alive.
 pub const LEASE: Duration = Duration::from_secs(30);
 
+/// Longer than any test, so that nothing ships by itself.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// A database and two peers, for any number of replicas of the service.
 pub struct Shop {
     pub database: TestDatabase,
     pub peers: Peers,
+    /// A day of the shop.
+    pub day: Duration,
     address: SocketAddr,
 }
 
@@ -52,13 +58,25 @@ pub struct Replica {
 pub struct Buyer {
     pub id: UserId,
     orders: OrderServiceClient<Channel>,
+    carts: CartServiceClient<Channel>,
+}
+
+/// A buyer's cart.
+pub struct Cart {
+    buyer: Buyer,
+    carts: CartServiceClient<Channel>,
 }
 
 impl Shop {
     pub async fn open() -> Self {
         let database = stores().await.database("fc_order", &MIGRATIONS).await;
         let (peers, address) = Peers::start().await;
-        Self { database, peers, address }
+        Self { database, peers, day: DAY, address }
+    }
+
+    /// With days so short that a test sees the whole life of an order.
+    pub async fn open_with_days_of(day: Duration) -> Self {
+        Self { day, ..Self::open().await }
     }
 
     pub async fn replica(&self) -> Replica {
@@ -79,6 +97,7 @@ impl Shop {
             row_batch_items_max: ItemsMax::MAX,
             row_batches_in_flight_max: InFlightMax::new(2),
             step_lease,
+            day: self.day,
             mesh,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -124,13 +143,27 @@ impl Shop {
         waiting.0
     }
 
-    /// How many orders still have something to be done.
+    /// How many orders still have something to be done, and not only a day to wait for.
     pub async fn unfinished(&self) -> i64 {
-        let rows: (i64,) = sqlx::query_as("select count(*) from orders where step is not null")
-            .fetch_one(&self.database.pool)
-            .await
-            .unwrap();
+        let rows: (i64,) = sqlx::query_as(
+            "select count(*) from orders \
+             where state = 'pending_payment' or step in ('take_back', 'pay_back')",
+        )
+        .fetch_one(&self.database.pool)
+        .await
+        .unwrap();
         rows.0
+    }
+
+    /// The states that an order has come to, as its events tell them, in the order of writing.
+    pub async fn events(&self, order: Uuid) -> Vec<(String, String)> {
+        sqlx::query_as(
+            "select from_state, state from outbox where order_id = $1 order by outbox_id",
+        )
+        .bind(order)
+        .fetch_all(&self.database.pool)
+        .await
+        .unwrap()
     }
 }
 
@@ -140,7 +173,7 @@ impl Replica {
     }
 
     pub fn buyer_of(&self, id: UserId) -> Buyer {
-        Buyer { id, orders: OrderServiceClient::new(self.channel.clone()) }
+        Buyer::through(self.channel.clone()).with_id(id)
     }
 
     pub fn intake(&self) -> OrderIntakeServiceClient<Channel> {
@@ -194,7 +227,13 @@ impl Buyer {
     pub fn at(port: u16) -> Self {
         let endpoint = format!("http://127.0.0.1:{port}");
         let channel = firstcome_mesh::upstream::channel(&endpoint).unwrap();
-        Self { id: UserId(Uuid::new_v4()), orders: OrderServiceClient::new(channel) }
+        Self::through(channel)
+    }
+
+    fn through(channel: Channel) -> Self {
+        let (orders, carts) =
+            (OrderServiceClient::new(channel.clone()), CartServiceClient::new(channel));
+        Self { id: UserId(Uuid::new_v4()), orders, carts }
     }
 
     /// The same person as somewhere else.
@@ -249,6 +288,47 @@ impl Buyer {
         Ok(self.orders.clone().list_orders(request).await.map_err(refusal)?.into_inner())
     }
 
+    /// Places what is chosen of the cart; nothing means all of it.
+    pub async fn place_cart(&self, key: &str, skus: &[Uuid]) -> Result<Order, Refusal> {
+        let mut request = place_request(key, &[]);
+        request.selection = Some(cart_selection(skus));
+        let answer = self.orders.clone().place_order(self.says(request)).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    /// What an order of the whole cart would hold.
+    pub async fn preview_cart(&self) -> Result<wire::PreviewOrderResponse, Refusal> {
+        let selection = Some(cart_selection(&[]));
+        let request = self.says(wire::PreviewOrderRequest { lines: Vec::new(), selection });
+        Ok(self.orders.clone().preview_order(request).await.map_err(refusal)?.into_inner())
+    }
+
+    pub async fn request_return(&self, order: Uuid) -> Result<Order, Refusal> {
+        let request = self.says(wire::RequestReturnRequest { order_id: order.to_string() });
+        let answer = self.orders.clone().request_return(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    /// The shop's own people, who may see and refund anybody's orders.
+    pub async fn refund(&self, order: Uuid) -> Result<Order, Refusal> {
+        let request = self.says(wire::RefundOrderRequest { order_id: order.to_string() });
+        let answer = self.orders.clone().refund_order(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().order.unwrap())
+    }
+
+    pub async fn watch(
+        &self,
+        order: Uuid,
+    ) -> Result<tonic::Streaming<wire::WatchOrderResponse>, Refusal> {
+        let request = self.says(wire::WatchOrderRequest { order_id: order.to_string() });
+        Ok(self.orders.clone().watch_order(request).await.map_err(refusal)?.into_inner())
+    }
+
+    /// The buyer's cart.
+    pub fn cart(&self) -> Cart {
+        Cart { buyer: self.clone(), carts: self.carts.clone() }
+    }
+
     /// This buyer's call among those that an edge gathers.
     pub fn item(&self, key: &str, lines: &[(Uuid, Uuid, i32)]) -> wire::PlaceOrdersItem {
         let request = place_request(key, lines).encode_to_vec().into();
@@ -267,6 +347,57 @@ impl Buyer {
         request.metadata_mut().insert_bin(identity::HEADER, header);
         request
     }
+}
+
+impl Cart {
+    pub async fn add(
+        &self,
+        key: &str,
+        product: Uuid,
+        sku: Uuid,
+        quantity: i32,
+    ) -> Result<i32, Refusal> {
+        let request = self.buyer.says(wire::AddCartItemRequest {
+            idempotency_key: key.into(),
+            product_id: product.to_string(),
+            sku_id: sku.to_string(),
+            quantity,
+        });
+        let answer = self.carts.clone().add_cart_item(request).await.map_err(refusal)?;
+        Ok(answer.into_inner().quantity)
+    }
+
+    pub async fn set(&self, sku: Uuid, quantity: i32) -> Result<(), Refusal> {
+        let request =
+            self.buyer.says(wire::UpdateCartItemRequest { sku_id: sku.to_string(), quantity });
+        self.carts.clone().update_cart_item(request).await.map_err(refusal).map(drop)
+    }
+
+    pub async fn remove(&self, sku: Uuid) -> Result<(), Refusal> {
+        let request = self.buyer.says(wire::RemoveCartItemRequest { sku_id: sku.to_string() });
+        self.carts.clone().remove_cart_item(request).await.map_err(refusal).map(drop)
+    }
+
+    pub async fn clear(&self) -> Result<(), Refusal> {
+        let request = self.buyer.says(wire::ClearCartRequest {});
+        self.carts.clone().clear_cart(request).await.map_err(refusal).map(drop)
+    }
+
+    /// SKU and units of each line.
+    pub async fn lines(&self) -> Vec<(Uuid, i32)> {
+        let items = self.list().await.items;
+        items.into_iter().map(|item| (item.sku_id.parse().unwrap(), item.quantity)).collect()
+    }
+
+    pub async fn list(&self) -> wire::ListCartItemsResponse {
+        let request = self.buyer.says(wire::ListCartItemsRequest {});
+        self.carts.clone().list_cart_items(request).await.unwrap().into_inner()
+    }
+}
+
+fn cart_selection(skus: &[Uuid]) -> wire::BasketSelection {
+    let sku_ids = skus.iter().map(Uuid::to_string).collect();
+    wire::BasketSelection { basket: wire::Basket::Cart as i32, sku_ids }
 }
 
 pub fn pay_request(order: Uuid) -> wire::PayOrderRequest {
@@ -292,7 +423,11 @@ fn place_request(key: &str, lines: &[(Uuid, Uuid, i32)]) -> wire::PlaceOrderRequ
         sku_id: sku.to_string(),
         quantity: *quantity,
     });
-    wire::PlaceOrderRequest { idempotency_key: key.to_owned(), lines: lines.collect() }
+    wire::PlaceOrderRequest {
+        idempotency_key: key.to_owned(),
+        lines: lines.collect(),
+        selection: None,
+    }
 }
 
 fn refusal(status: Status) -> Refusal {

@@ -7,19 +7,23 @@ use std::{
 };
 
 use firstcome_order::{FAILPOINTS, order::Step};
-use firstcome_proto::{Reason, order_v1::OrderState};
+use firstcome_proto::{
+    Reason, inventory_v1::HoldState, order_v1::OrderState, payment_v1::PaymentState,
+};
 use firstcome_testkit::eventually;
 use futures::{StreamExt as _, stream};
 use uuid::Uuid;
 
 use super::{
-    app::{Buyer, SOON, Shop, is, refused},
+    app::{Buyer, DAY, SOON, Shop, is, refused},
     peers::{Call, Product},
     saga::{Case, STORIES, Story},
 };
 
 /// The first process is dead long before.
 const LEASE: &str = "1s";
+/// An order is confirmed after five of these.
+const SHORT_DAY: Duration = Duration::from_millis(500);
 /// Shops at work at once; each has a database and processes of its own.
 const SHOPS: usize = 4;
 
@@ -38,6 +42,7 @@ impl Program {
             .env("FIRSTCOME_INVENTORY_ENDPOINT", shop.peers_endpoint())
             .env("FIRSTCOME_PAYMENT_ENDPOINT", shop.peers_endpoint())
             .env("FIRSTCOME_STEP_LEASE", LEASE)
+            .env("FIRSTCOME_DAY", format!("{}ms", shop.day.as_millis()))
             .envs(failpoint.map(|name| ("FIRSTCOME_FAILPOINT", name)))
             .stdin(Stdio::null())
             .stderr(Stdio::null());
@@ -76,18 +81,22 @@ fn story_of(failpoint: &str) -> Option<&'static Story> {
         Step::Void => Call::Void,
         Step::Refund => Call::Refund,
         Step::Release => Call::ReleaseSaga,
+        Step::Ship | Step::Deliver | Step::Confirm | Step::TakeBack | Step::PayBack => return None,
     };
     STORIES.iter().find(|story| story.calls.contains(&call))
 }
 
 async fn dies_and_goes_on(failpoint: &'static str) {
-    let shop = Shop::open().await;
+    let room = failpoint.split_once('.').unwrap().0;
+    let ages = matches!(room, "ship" | "deliver" | "confirm");
+    let day = if ages { SHORT_DAY } else { DAY };
+    let shop = Shop::open_with_days_of(day).await;
     let (mut program, port) = Program::start(&shop, Some(failpoint)).await;
     let buyer = Buyer::at(port);
     let line = [(Uuid::new_v4(), Uuid::new_v4(), 1)];
     let product = line[0].0;
 
-    match (story_of(failpoint), failpoint.split_once('.').unwrap().0) {
+    match (story_of(failpoint), room) {
         (Some(story), _) => {
             let mut case = Case::place(&shop, buyer, story, None).await;
             assert!(case.buyer.pay(case.order).await.is_err(), "{failpoint}");
@@ -125,6 +134,56 @@ async fn dies_and_goes_on(failpoint: &'static str) {
             let buyer = Buyer::at(port).with_id(buyer.id);
             is(&buyer.get(order).await, OrderState::Expired);
             refused(&buyer.pay(order).await, Reason::OrderExpired);
+        }
+        (None, "ship" | "deliver" | "confirm") => {
+            let order = buyer.placed(product).await;
+            is(&buyer.pay(order).await, OrderState::Preparing);
+            program.died().await;
+            let (_program, port) = Program::start(&shop, None).await;
+            let buyer = Buyer::at(port).with_id(buyer.id);
+            eventually(SOON, || async {
+                buyer.get(order).await.is_ok_and(|order| order.state() == OrderState::Confirmed)
+            })
+            .await;
+            let states: Vec<String> =
+                shop.events(order).await.into_iter().map(|(_, to)| to).collect();
+            assert_eq!(states, ["preparing", "shipping", "delivered", "confirmed"], "{failpoint}");
+        }
+        (None, "give_back") => {
+            let order = buyer.placed(product).await;
+            is(&buyer.pay(order).await, OrderState::Preparing);
+            assert!(buyer.cancel(order).await.is_err(), "{failpoint}");
+            program.died().await;
+            let (_program, port) = Program::start(&shop, None).await;
+            eventually(SOON, || async { shop.unfinished().await == 0 }).await;
+            let buyer = Buyer::at(port).with_id(buyer.id);
+            is(&buyer.cancel(order).await, OrderState::Cancelled);
+            assert_eq!(shop.peers.payment(order), Some(PaymentState::Refunded), "{failpoint}");
+            assert_eq!(shop.peers.hold(product, order), Some(HoldState::Returned), "{failpoint}");
+        }
+        (None, "attempt") => {
+            let (first, second) = (product, Uuid::new_v4());
+            let lines = [(first, Uuid::new_v4(), 1), (second, Uuid::new_v4(), 2)];
+            // What is undone was refused by the second that was asked.
+            let is_refused = failpoint == "attempt.before_undo";
+            let scarce = first.max(second);
+            let available = if is_refused { 0 } else { 10 };
+            shop.peers.product(scarce, Product { available, ..Product::default() });
+            assert!(buyer.place("k", &lines).await.is_err(), "{failpoint}");
+            program.died().await;
+            shop.peers.product(scarce, Product::default());
+
+            let (_program, port) = Program::start(&shop, None).await;
+            let buyer = Buyer::at(port).with_id(buyer.id);
+            eventually(SOON, || async { buyer.place("k", &lines).await.is_ok() }).await;
+            is(&buyer.place("k", &lines).await, OrderState::PendingPayment);
+            assert_eq!(shop.rows().await, 1);
+            for product in [first, second] {
+                let held = |states: Vec<HoldState>| {
+                    states.into_iter().filter(|state| *state == HoldState::Held).count()
+                };
+                assert_eq!(held(shop.peers.holds_of(product)), 1, "{failpoint}");
+            }
         }
         (None, other) => panic!("no test stops the program at {other}"),
     }

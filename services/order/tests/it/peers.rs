@@ -12,7 +12,8 @@ use std::{
 use firstcome_proto::{
     Reason, Refusal, SharedRefusals,
     inventory_v1::{
-        self as inventory, HoldState, ReleaseCause, ReservedHold,
+        self as inventory, Availability, HoldState, ReleaseCause, ReservedHold,
+        offer_service_server::{OfferService, OfferServiceServer},
         reservation_service_server::{ReservationService, ReservationServiceServer},
     },
     money_v1::Money,
@@ -125,6 +126,7 @@ impl Peers {
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder()
             .add_service(ReservationServiceServer::new(peers.clone()))
+            .add_service(OfferServiceServer::new(peers.clone()))
             .add_service(ChargeServiceServer::new(peers.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
@@ -151,6 +153,13 @@ impl Peers {
     /// How a hold stands.
     pub fn hold(&self, product: Uuid, order: Uuid) -> Option<HoldState> {
         self.world.lock().holds.get(&(product, order)).map(|hold| hold.state)
+    }
+
+    /// How all holds of a product stand.
+    pub fn holds_of(&self, product: Uuid) -> Vec<HoldState> {
+        let world = self.world.lock();
+        let holds = world.holds.iter().filter(|((of, _), _)| *of == product);
+        holds.map(|(_, hold)| hold.state).collect()
     }
 
     /// Puts a hold into a state, as somebody else would.
@@ -467,6 +476,39 @@ impl ReservationService for Peers {
         let ids = request.reservation_ids;
         let answers = self.hold_calls(Call::Restock, &request.product_id, ids).await?;
         Ok(Response::new(inventory::RestockResponse { answers }))
+    }
+}
+
+#[tonic::async_trait]
+impl OfferService for Peers {
+    /// Products that were set are there, with whatever SKU; a negative stock is discontinued.
+    async fn get_offers(
+        &self,
+        request: Request<inventory::GetOffersRequest>,
+    ) -> Result<Response<inventory::GetOffersResponse>, Status> {
+        let world = self.world.lock();
+        let offer = |key: inventory::OfferKey| {
+            let Some(product) = world.products.get(&Uuid::from_slice(&key.product_id).unwrap())
+            else {
+                let availability = Availability::UnknownSku as i32;
+                return inventory::Offer { availability, ..Default::default() };
+            };
+            let availability = match product.available {
+                ..0 => Availability::Discontinued,
+                0 => Availability::SoldOut,
+                _ => Availability::Available,
+            };
+            let amount_minor = product.price;
+            inventory::Offer {
+                product_name: "Runner".into(),
+                sku_label: "270 mm".into(),
+                unit_price: Some(Money { currency_code: "KRW".into(), amount_minor }),
+                availability: availability as i32,
+                available: i32::try_from(product.available.max(0)).unwrap(),
+            }
+        };
+        let offers = request.into_inner().keys.into_iter().map(offer).collect();
+        Ok(Response::new(inventory::GetOffersResponse { offers }))
     }
 }
 

@@ -105,7 +105,8 @@ async fn three_replicas_that_drive_one_payment_charge_once() {
         shop.replica_with_lease(LEASE).await,
         shop.replica_with_lease(LEASE).await,
     ];
-    let due = "update orders set next_step_at = now() where step is not null and step <> 'expire'";
+    let due = "update orders set next_step_at = now() \
+               where state = 'pending_payment' and step <> 'expire'";
     let pool = shop.database.pool.clone();
     let all_due = tokio::spawn(async move {
         loop {

@@ -1,0 +1,292 @@
+//! Orders of several products, and of what stands in a basket: all or nothing, by attempts.
+//!
+//! The intent is a row before the first unit is held ([`Placing`]); the reservations carry a number
+//! that no other attempt ever has. So whoever gives an attempt up frees exactly what it held, and
+//! never what a later attempt was told. Products are asked in the order of their ids: of two buyers
+//! who want the same two, one gets both.
+//!
+//! An attempt whose process died is taken over by any replica's [`resume`], under a new number, when
+//! its lease is over; what the dead one held is freed first. A `Reserve` of the dead one that
+//! arrives later still holds units until they expire, like anybody's who does not come back.
+
+use std::{sync::Arc, time::Duration};
+
+use firstcome_mesh::{Deadline, Shutdown, failpoint};
+use firstcome_proto::{
+    ProductId, Refusal, ReservationId, error_v1::SharedRefusal, inventory_v1::ReleaseCause,
+};
+use futures::future::join_all;
+use tokio::{sync::Semaphore, time::timeout_at};
+use tonic::{Code, Status};
+
+use crate::{
+    error::Error,
+    hold::{self, Hold},
+    order::Order,
+    peers::{Inventory, Verb, reserve_item},
+    place::{Plan, Source, Wanted, order_of_holds},
+    store::{Begun, Finished, Placing, Store},
+};
+
+/// How long one product is asked, again where it answers that it cannot say yet.
+const RESERVE_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two such questions when the answer does not say.
+const RESERVE_PAUSE: Duration = Duration::from_millis(100);
+/// A key's other call may end between two looks, and another begin; nobody is that unlucky.
+const BEGINS_MAX: usize = 3;
+/// Dead attempts are looked for so often, and driven so many at a time.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const RESUMED_MAX: usize = 16;
+
+/// Places orders by attempts.
+#[derive(Clone)]
+pub struct Attempts {
+    store: Store,
+    inventory: Inventory,
+    shutdown: Shutdown,
+    lease: Duration,
+}
+
+impl Attempts {
+    /// Over these parts. An attempt belongs to its process for the lease.
+    pub fn new(store: Store, inventory: Inventory, shutdown: Shutdown, lease: Duration) -> Self {
+        Self { store, inventory, shutdown, lease }
+    }
+
+    /// Places one order, in a task that outlives this call.
+    pub async fn place(&self, plan: Plan, deadline: Deadline) -> Result<Order, Error> {
+        for _ in 0..BEGINS_MAX {
+            if let Some(order) = self.store.find(plan.order).await? {
+                return same(order, &plan);
+            }
+            let placing = self.intent(&plan).await?;
+            match self.store.begin_placement(&placing, self.lease).await? {
+                Begun::Ours(attempt) => {
+                    let placing = Placing { attempt, ..placing };
+                    return self.drive_aside(placing, deadline).await;
+                }
+                Begun::Theirs(fingerprint) if fingerprint != plan.fingerprint => {
+                    return Err(Error::KeyReused);
+                }
+                Begun::Theirs(_) => return Err(Error::PlacementInProgress),
+                Begun::Over => {}
+            }
+        }
+        Err(Error::PlacementInProgress)
+    }
+
+    /// Takes over what dead processes left, until the end begins.
+    pub async fn resume(self) {
+        let drivers = Arc::new(Semaphore::new(RESUMED_MAX));
+        while self.shutdown.sleep(LOOK_EVERY).await {
+            let free = i64::try_from(drivers.available_permits()).expect("a small number");
+            if free == 0 {
+                continue;
+            }
+            let claimed = self.store.claim_placements(free, self.lease).await;
+            let claimed = claimed.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "cannot look for dead attempts");
+                Vec::new()
+            });
+            for (placing, before) in claimed {
+                let permit = Arc::clone(&drivers).try_acquire_owned();
+                let permit = permit.expect("no more were claimed than there are drivers");
+                let attempts = self.clone();
+                self.shutdown.spawn(async move {
+                    attempts.take_over(placing, before).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    /// What is to be placed, with the lines as they are now.
+    async fn intent(&self, plan: &Plan) -> Result<Placing, Error> {
+        let (basket, lines) = match &plan.source {
+            Source::Lines(lines) => (None, lines.clone()),
+            Source::Basket(selection) => {
+                let items = self.store.basket(plan.user, selection.basket).await?;
+                (Some(selection.basket), selection.of(&items)?)
+            }
+        };
+        let Plan { order, user, fingerprint, .. } = *plan;
+        Ok(Placing { order, user, fingerprint, attempt: 0, basket, lines })
+    }
+
+    async fn drive_aside(&self, placing: Placing, deadline: Deadline) -> Result<Order, Error> {
+        let attempts = self.clone();
+        let driven = self.shutdown.spawn(async move { attempts.drive(placing).await });
+        match timeout_at(deadline.instant(), driven).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(fault)) => {
+                tracing::error!(%fault, "an attempt's task ended early");
+                Err(Error::Internal)
+            }
+            Err(_) => Err(Error::DeadlineExceeded),
+        }
+    }
+
+    /// Frees what a dead attempt held, and places its order again.
+    async fn take_over(&self, placing: Placing, before: i64) {
+        let order = placing.order;
+        tracing::info!(%order, before, attempt = placing.attempt, "take over an attempt");
+        let dead = Placing { attempt: before, ..placing.clone() };
+        if let Err(refusal) = self.free(&dead).await {
+            let reason = refusal.reason().name();
+            return tracing::warn!(%order, reason, "cannot free a dead attempt yet");
+        }
+        match self.drive(placing).await {
+            Ok(_) => tracing::info!(%order, "an order that was begun is placed"),
+            Err(error) => tracing::info!(%order, %error, "an order that was begun is given up"),
+        }
+    }
+
+    /// Holds everything or nothing, and writes the order.
+    async fn drive(&self, placing: Placing) -> Result<Order, Error> {
+        failpoint::hit("attempt.after_intent");
+        let mut holds = Vec::new();
+        for lines in placing.lines.chunk_by(|one, other| one.product == other.product) {
+            let product = lines.first().expect("a chunk has a line").product;
+            match self.reserve(&placing, product, lines).await {
+                Ok(hold) => holds.push((product, hold)),
+                Err(refusal) => return Err(self.give_up(&placing, refusal).await),
+            }
+            failpoint::hit("attempt.after_hold");
+        }
+        let Placing { order, user, fingerprint, .. } = placing;
+        let new = match order_of_holds(order, user, fingerprint, &holds) {
+            Ok(new) => new,
+            Err(refusal) => return Err(self.give_up(&placing, refusal).await),
+        };
+        match self.store.finish_placement(&placing, &new).await? {
+            Finished::Placed(instant) => {
+                failpoint::hit("attempt.after_finish");
+                Ok(Order { attempt: Some(placing.attempt), ..new.written_at(instant) })
+            }
+            Finished::Lost => {
+                self.let_go(&placing).await;
+                Err(Error::PlacementInProgress)
+            }
+            Finished::HasOrder => {
+                self.let_go(&placing).await;
+                let order = self.store.find(placing.order).await?.ok_or(Error::Internal)?;
+                if order.fingerprint == placing.fingerprint {
+                    Ok(order)
+                } else {
+                    Err(Error::KeyReused)
+                }
+            }
+        }
+    }
+
+    /// Holds the lines of one product; asks again while the answer is that nobody knows.
+    async fn reserve(
+        &self,
+        placing: &Placing,
+        product: ProductId,
+        lines: &[Wanted],
+    ) -> Result<Hold, Refusal> {
+        let deadline = Deadline::after(RESERVE_PATIENCE);
+        loop {
+            let refusal = match self.reserve_once(placing, product, lines, deadline).await {
+                Ok(hold) if hold.state == hold::State::Held => return Ok(hold),
+                // An earlier answer was lost, and the hold has ended since.
+                Ok(_) => return Err(Error::Unavailable.into()),
+                Err(refusal) => refusal,
+            };
+            let pause = refusal.retry_after.as_ref().and_then(|span| (*span).try_into().ok());
+            let pause = pause.unwrap_or(RESERVE_PAUSE).clamp(RESERVE_PAUSE / 10, RESERVE_PATIENCE);
+            if refusal.reason().code() != Code::Unavailable || deadline.left() <= pause {
+                return Err(refusal);
+            }
+            if !self.shutdown.sleep(pause).await {
+                return Err(refusal);
+            }
+        }
+    }
+
+    async fn reserve_once(
+        &self,
+        placing: &Placing,
+        product: ProductId,
+        lines: &[Wanted],
+        deadline: Deadline,
+    ) -> Result<Hold, Refusal> {
+        let item = reserve_item(placing.reservation(), placing.user, placing.fingerprint, lines);
+        let asking = async {
+            let items = std::iter::once(item);
+            let mut responses = self.inventory.reserve(product, items, deadline).await?;
+            while let Some(response) = responses.message().await? {
+                let refused = response.refused.into_iter().flat_map(SharedRefusal::each).next();
+                if let Some((_, refusal)) = refused {
+                    return Ok(Err(Refusal::clone(&refusal)));
+                }
+                if let Some(hold) = response.reserved.into_iter().find_map(|held| held.hold) {
+                    return Ok(Hold::try_from(hold));
+                }
+            }
+            Ok::<_, Status>(Err(Error::Unavailable.into()))
+        };
+        match timeout_at(deadline.instant(), asking).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(status)) => Err(Refusal::from_status(&status)),
+            Err(_) => Err(Error::Unavailable.into()),
+        }
+    }
+
+    /// Frees what an attempt may hold and forgets its intent; gives what its caller is told.
+    async fn give_up(&self, placing: &Placing, refusal: Refusal) -> Error {
+        failpoint::hit("attempt.before_undo");
+        if let Err(unfreed) = self.free(placing).await {
+            let reason = unfreed.reason().name();
+            tracing::warn!(order = %placing.order, reason, "an attempt is left to be freed");
+            // The intent stays, so that its end is not forgotten; until then nothing is told that
+            // a retry would contradict.
+            return Error::Unavailable;
+        }
+        match self.store.abandon_placement(placing.order, placing.attempt).await {
+            Ok(()) => Error::Refused(refusal),
+            Err(fault) => Error::Store(fault),
+        }
+    }
+
+    /// Frees what an attempt holds that lost its row; where that fails, the holds expire.
+    async fn let_go(&self, placing: &Placing) {
+        if let Err(refusal) = self.free(placing).await {
+            let reason = refusal.reason().name();
+            tracing::warn!(order = %placing.order, reason, "cannot undo holds, they will expire");
+        }
+    }
+
+    /// Frees every reservation that this attempt may have made.
+    async fn free(&self, placing: &Placing) -> Result<(), Refusal> {
+        let verb = Verb::Release(ReleaseCause::Undo);
+        let reservation = placing.reservation();
+        let products = placing.lines.chunk_by(|one, other| one.product == other.product);
+        let freeing = products.map(|lines| {
+            let product = lines.first().expect("a chunk has a line").product;
+            self.inventory.hold(verb, product, reservation)
+        });
+        for freed in join_all(freeing).await {
+            match freed {
+                Ok(_) => {}
+                // Never held.
+                Err(refusal) if refusal.reason().code() == Code::NotFound => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Placing {
+    /// The id of its reservations, of whatever product.
+    fn reservation(&self) -> ReservationId {
+        self.order.reservation_of_attempt(self.attempt)
+    }
+}
+
+/// The order that a key has, if it was placed for the same.
+fn same(order: Order, plan: &Plan) -> Result<Order, Error> {
+    if order.fingerprint == plan.fingerprint { Ok(order) } else { Err(Error::KeyReused) }
+}
