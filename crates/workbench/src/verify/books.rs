@@ -91,17 +91,27 @@ pub struct Line {
 pub struct Order {
     pub order: OrderId,
     pub user: UserId,
-    pub product: ProductId,
     pub state: OrderState,
-    /// What is under way; `expire` while it waits for its payment.
+    /// What is under way, or what it waits for.
     pub step: Option<String>,
-    pub lines: Vec<Line>,
+    /// How long past the time of that step it was when it was read; negative before.
+    pub step_overdue_ms: Option<i64>,
+    /// One for each product.
+    pub parts: Vec<Part>,
     pub total_minor: i64,
     pub currency: String,
-    pub sequence: i64,
     pub pay_by_ms: i64,
     /// How long past its pay-by time it was when it was read; negative before.
     pub overdue_ms: i64,
+}
+
+/// What an order has of one product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The key of the hold.
+    pub hold: HoldKey,
+    pub sequence: i64,
+    pub lines: Vec<Line>,
 }
 
 /// A row of payment's.
@@ -164,9 +174,47 @@ impl Hold {
 }
 
 impl Order {
-    /// The key of its hold, which has the order's id.
-    pub fn hold_key(&self) -> HoldKey {
-        (self.product, self.order.reservation())
+    /// The keys of its holds.
+    pub fn hold_keys(&self) -> impl Iterator<Item = HoldKey> + '_ {
+        self.parts.iter().map(|part| part.hold)
+    }
+
+    /// True when it has a part of exactly this product and no other.
+    pub fn is_of(&self, product: ProductId) -> bool {
+        self.parts.iter().all(|part| part.hold.0 == product)
+    }
+
+    /// True while its buyer owns the goods, and the shop the money.
+    pub fn is_paid(&self) -> bool {
+        matches!(
+            self.state,
+            OrderState::Preparing
+                | OrderState::Shipping
+                | OrderState::Delivered
+                | OrderState::Confirmed
+                | OrderState::ReturnRequested
+        )
+    }
+
+    /// True when nothing may happen to it any more.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self.state,
+            OrderState::Confirmed
+                | OrderState::Returned
+                | OrderState::Cancelled
+                | OrderState::Expired
+                | OrderState::PaymentFailed
+        )
+    }
+
+    /// True when somebody is at work on it: it waits for no day and for no buyer.
+    pub fn is_under_way(&self) -> bool {
+        match self.step.as_deref() {
+            None | Some("expire" | "ship" | "deliver" | "confirm") => false,
+            Some("take_back") => self.state == OrderState::Preparing,
+            Some(_) => true,
+        }
     }
 }
 

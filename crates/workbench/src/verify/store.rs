@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     VerifySources,
-    books::{Books, Charge, Hold, HoldKey, Late, Line, Order, Payment, Product, Stock},
+    books::{Books, Charge, Hold, HoldKey, Late, Line, Order, Part, Payment, Product, Stock},
 };
 
 /// One reader; the shop's own connections matter more.
@@ -61,8 +61,14 @@ impl Store {
             (
                 &self.order,
                 "select count(*) from orders
-                 where step <> 'expire' or step = 'expire' and pay_by < clock_timestamp()",
+                 where step = 'expire' and pay_by < clock_timestamp()
+                    or step in ('ship', 'deliver', 'confirm')
+                        and next_step_at < clock_timestamp()
+                    or step = 'take_back'
+                        and (state = 'preparing' or next_step_at < clock_timestamp())
+                    or step not in ('expire', 'ship', 'deliver', 'confirm', 'take_back')",
             ),
+            (&self.order, "select count(*) from placements"),
             (
                 &self.payment,
                 "select count(*) from payments where state in ('AUTHORIZING', 'AUTHORIZED')",
@@ -190,9 +196,11 @@ impl Store {
 
     async fn orders(&self) -> Result<Vec<Order>> {
         let sql = "select order_id, user_id, product_id, state, step, sku_ids, quantities,
-                total_minor, currency, sequence,
+                total_minor, currency, sequence, attempt, line_product_ids, line_sequences,
                 floor(extract(epoch from pay_by) * 1000)::bigint as pay_by_ms,
-                floor(extract(epoch from clock_timestamp() - pay_by) * 1000)::bigint as overdue_ms
+                floor(extract(epoch from clock_timestamp() - pay_by) * 1000)::bigint as overdue_ms,
+                floor(extract(epoch from clock_timestamp() - next_step_at) * 1000)::bigint
+                    as step_overdue_ms
             from orders";
         let rows = sqlx::query(sql).fetch_all(&self.order).await?;
         rows.iter()
@@ -202,14 +210,13 @@ impl Store {
                 Ok(Order {
                     order: OrderId(row.try_get("order_id")?),
                     user: UserId(row.try_get("user_id")?),
-                    product: ProductId(row.try_get("product_id")?),
                     state: OrderState::from_str_name(&name)
                         .with_context(|| format!("no order state {state}"))?,
                     step: row.try_get("step")?,
-                    lines: lines(row)?,
+                    step_overdue_ms: row.try_get("step_overdue_ms")?,
+                    parts: parts(row)?,
                     total_minor: row.try_get("total_minor")?,
                     currency: row.try_get("currency")?,
-                    sequence: row.try_get("sequence")?,
                     pay_by_ms: row.try_get("pay_by_ms")?,
                     overdue_ms: row.try_get("overdue_ms")?,
                 })
@@ -269,4 +276,26 @@ fn lines(row: &PgRow) -> Result<Vec<Line>> {
     let quantities: Vec<i32> = row.try_get("quantities")?;
     let line = |(sku, quantity)| Line { sku: SkuId(sku), quantity };
     Ok(skus.into_iter().zip(quantities).map(line).collect())
+}
+
+/// What an order has of each product. One of a single product says it once, and its hold has its
+/// id.
+fn parts(row: &PgRow) -> Result<Vec<Part>> {
+    let order = OrderId(row.try_get("order_id")?);
+    let lines = lines(row)?;
+    let Some(attempt) = row.try_get::<Option<i64>, _>("attempt")? else {
+        let hold = (ProductId(row.try_get("product_id")?), order.reservation());
+        return Ok(vec![Part { hold, sequence: row.try_get("sequence")?, lines }]);
+    };
+    let products: Vec<Uuid> = row.try_get("line_product_ids")?;
+    let sequences: Vec<i64> = row.try_get("line_sequences")?;
+    let mut parts: Vec<Part> = Vec::new();
+    for ((product, sequence), line) in products.into_iter().zip(sequences).zip(lines) {
+        let hold = (ProductId(product), order.reservation_of_attempt(attempt));
+        match parts.iter_mut().find(|part| part.hold == hold && part.sequence == sequence) {
+            Some(part) => part.lines.push(line),
+            None => parts.push(Part { hold, sequence, lines: vec![line] }),
+        }
+    }
+    Ok(parts)
 }

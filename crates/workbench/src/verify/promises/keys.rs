@@ -63,21 +63,26 @@ fn order_differs(books: &Books) -> Vec<String> {
     let (orders, holds) = (books.orders_by_id(), books.holds_by_key());
     let mut rows = Vec::new();
     for order in &books.orders {
-        let Some(hold) = holds.get(&order.hold_key()) else { continue };
-        let mut lines = (order.lines.clone(), hold.lines.clone());
-        lines.0.sort();
-        lines.1.sort();
-        if BuyerId::from(order.user) != hold.buyer
-            || order.pay_by_ms != hold.expires_ms
-            || lines.0 != lines.1
-        {
-            rows.push(format!("{order:?}, but {hold:?}"));
+        let holds_of_it = || order.hold_keys().filter_map(|key| holds.get(&key));
+        for part in &order.parts {
+            let Some(hold) = holds.get(&part.hold) else { continue };
+            let mut lines = (part.lines.clone(), hold.lines.clone());
+            lines.0.sort();
+            lines.1.sort();
+            if BuyerId::from(order.user) != hold.buyer || lines.0 != lines.1 {
+                rows.push(format!("{order:?}, but {hold:?}"));
+            }
+        }
+        // The first of its holds to end ends the order.
+        if holds_of_it().map(|hold| hold.expires_ms).min().is_some_and(|ms| ms != order.pay_by_ms) {
+            rows.push(format!("{order:?}, but {:?}", holds_of_it().collect::<Vec<_>>()));
         }
     }
     for (receipt, told) in books.receipts.iter().flat_map(|receipts| receipts.orders()) {
         let Some(order) = orders.get(&told.order) else { continue };
-        if (order.user, order.product, order.total_minor, order.pay_by_ms)
-            != (receipt.user, receipt.product, told.total_minor, told.pay_by_ms)
+        if (order.user, order.total_minor, order.pay_by_ms)
+            != (receipt.user, told.total_minor, told.pay_by_ms)
+            || !order.is_of(receipt.product)
         {
             rows.push(format!("{order:?}, but {receipt:?}"));
         }

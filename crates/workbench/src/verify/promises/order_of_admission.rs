@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use firstcome_proto::{BuyerId, OrderId, ProductId};
 
 use super::Check;
-use crate::verify::books::{Books, Hold, Order};
+use crate::verify::books::{Books, Hold, Order, Part};
 
 pub(super) const FIRST_COME: [Check; 6] = [
     ("two admissions have one sequence number", sequence_is_given_twice),
@@ -37,11 +37,13 @@ fn sequence_was_never_given(books: &Books) -> Vec<String> {
 
 fn order_differs_from_hold(books: &Books) -> Vec<String> {
     let holds = books.holds_by_key();
-    let row = |order: &Order| {
-        let hold = holds.get(&order.hold_key())?;
-        (hold.sequence != order.sequence).then(|| format!("{order:?}, but {hold:?}"))
+    let row = |order: &Order, part: &Part| {
+        let hold = holds.get(&part.hold)?;
+        (hold.sequence != part.sequence).then(|| format!("{order:?}, but {hold:?}"))
     };
-    books.orders.iter().filter_map(row).collect()
+    let parts =
+        books.orders.iter().flat_map(|order| order.parts.iter().map(move |part| (order, part)));
+    parts.filter_map(|(order, part)| row(order, part)).collect()
 }
 
 fn receipt_differs_from_hold(books: &Books) -> Vec<String> {

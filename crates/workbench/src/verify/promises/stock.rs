@@ -18,12 +18,16 @@ pub(super) const NO_OVERSELL: [Check; 3] = [
     ("more units are in paid orders than exist", paid_orders_exceed_the_total),
 ];
 
-pub(super) const NO_LOST_STOCK: [Check; 9] = [
+/// A payment is decided within half a minute, whatever its bank does; nobody pins for longer.
+const PINNED_MAX_MS: i64 = 60_000;
+
+pub(super) const NO_LOST_STOCK: [Check; 10] = [
     ("a scheduled product gets no gate", scheduled_product_has_no_gate),
     ("total is not available + held + settled", units_are_missing),
     ("the gate and the ledger know different holds", gate_differs_from_holds),
     ("the gate counts a buyer's units wrongly", gate_miscounts_a_buyer),
     ("an expired hold is not on sale again", hold_is_overdue),
+    ("a hold is pinned for longer than any payment takes", hold_is_pinned_for_too_long),
     ("an expired hold was on sale again too late", hold_was_late),
     ("an ended hold never reached the gate", outbox_is_not_empty),
     ("an admission is neither committed nor undone", admission_is_unconfirmed),
@@ -63,8 +67,10 @@ fn counters_differ_from_holds(books: &Books) -> Vec<String> {
 
 fn paid_orders_exceed_the_total(books: &Books) -> Vec<String> {
     let mut paid: HashMap<SkuId, i64> = HashMap::new();
-    for order in books.orders.iter().filter(|order| order.state == OrderState::Preparing) {
-        for line in &order.lines {
+    // Not those whose goods are coming back: their units may be on sale again.
+    let keeps = |order: &&Order| order.is_paid() && order.state != OrderState::ReturnRequested;
+    for order in books.orders.iter().filter(keeps) {
+        for line in order.parts.iter().flat_map(|part| &part.lines) {
             *paid.entry(line.sku).or_default() += i64::from(line.quantity);
         }
     }
@@ -151,6 +157,12 @@ fn hold_is_overdue(books: &Books) -> Vec<String> {
     books.holds.iter().filter(overdue).map(|hold| format!("{hold:?}")).collect()
 }
 
+/// When it was pinned is not written down; that its time is over for so long is enough.
+fn hold_is_pinned_for_too_long(books: &Books) -> Vec<String> {
+    let stuck = |hold: &&Hold| hold.state == HoldState::Pinned && hold.overdue_ms > PINNED_MAX_MS;
+    books.holds.iter().filter(stuck).map(|hold| format!("{hold:?}")).collect()
+}
+
 /// However soon it was on sale again after that.
 fn hold_was_late(books: &Books) -> Vec<String> {
     let late = books.latest.filter(|late| late.overdue_ms > OVERDUE_MAX_MS + LOOK_MAX_MS);
@@ -169,10 +181,10 @@ fn admission_is_unconfirmed(books: &Books) -> Vec<String> {
 fn order_waits_for_nothing(books: &Books) -> Vec<String> {
     let holds = books.holds_by_key();
     let waits = |order: &&Order| {
-        let hold = holds.get(&order.hold_key());
+        let mut keys = order.hold_keys();
         order.state == OrderState::PendingPayment
             && order.overdue_ms > OVERDUE_MAX_MS
-            && hold.is_none_or(|hold| !hold.is_live())
+            && keys.all(|key| holds.get(&key).is_none_or(|hold| !hold.is_live()))
     };
     books.orders.iter().filter(waits).map(|order| format!("{order:?}")).collect()
 }

@@ -1,13 +1,12 @@
 //! G6: what was acknowledged survives.
 
-use firstcome_proto::{Reason, inventory_v1::HoldState, order_v1::OrderState};
+use firstcome_proto::{OrderId, Reason, inventory_v1::HoldState, order_v1::OrderState};
 
-use super::Check;
+use super::{Check, charges::gives_back};
 use crate::{
     receipts::{Answer, Call},
     verify::books::{Books, Order},
 };
-use firstcome_proto::OrderId;
 
 pub(super) const SURVIVES: [Check; 4] = [
     ("an acknowledged order is gone", acknowledged_order_is_gone),
@@ -36,16 +35,30 @@ fn acknowledged_state_was_taken_back(books: &Books) -> Vec<String> {
 
 /// True when an order that stood at `from` may stand at `to` later.
 fn leads_to(from: OrderState, to: OrderState) -> bool {
-    from == to || from == OrderState::PendingPayment
+    use OrderState::{
+        Cancelled, Confirmed, Delivered, PendingPayment, Preparing, ReturnRequested, Returned,
+        Shipping,
+    };
+    let next: &[OrderState] = match from {
+        PendingPayment => return true,
+        Preparing => &[Shipping, Cancelled],
+        Shipping => &[Delivered],
+        Delivered => &[Confirmed, ReturnRequested],
+        ReturnRequested => &[Returned],
+        _ => &[],
+    };
+    from == to || next.iter().any(|&next| leads_to(next, to))
 }
 
 /// Rows of the ledger stay for ever, and an order is never written before its hold.
 fn hold_is_gone(books: &Books) -> Vec<String> {
     let holds = books.holds_by_key();
     let gone = |order: &&Order| {
-        let hold = holds.get(&order.hold_key());
-        let is_owned = order.state == OrderState::Preparing;
-        hold.is_none_or(|hold| is_owned && hold.state != HoldState::Settled)
+        let is_owned = order.is_paid() && !gives_back(order);
+        order.hold_keys().any(|key| {
+            let hold = holds.get(&key);
+            hold.is_none_or(|hold| is_owned && hold.state != HoldState::Settled)
+        })
     };
     books.orders.iter().filter(gone).map(|order| format!("{order:?}")).collect()
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     receipts::{Acknowledged, Answer, Call, Receipt, Receipts},
-    verify::books::{Charge, Gate, Hold, Late, Line, Order, Payment, Product, Stock, Taken},
+    verify::books::{Charge, Gate, Hold, Late, Line, Order, Part, Payment, Product, Stock, Taken},
 };
 
 const PRODUCT: ProductId = ProductId(Uuid::from_u128(1));
@@ -66,7 +66,7 @@ impl Books {
         let sequence = i64::try_from(number).unwrap();
         let (state, step, charge) = match hold {
             HoldState::Held => (OrderState::PendingPayment, Some("expire"), None),
-            HoldState::Settled => (OrderState::Preparing, None, Some("CAPTURED")),
+            HoldState::Settled => (OrderState::Preparing, Some("ship"), Some("CAPTURED")),
             HoldState::Released => (OrderState::PaymentFailed, None, Some("DECLINED")),
             HoldState::Expired => (OrderState::Expired, None, None),
             other => unreachable!("no story has {other:?}"),
@@ -99,13 +99,12 @@ impl Books {
         self.orders.push(Order {
             order: order_id(number),
             user: user(number),
-            product: PRODUCT,
             state,
             step: step.map(str::to_owned),
-            lines: vec![line],
+            step_overdue_ms: step.map(|_| -1_000),
+            parts: vec![Part { hold: hold.key(), sequence, lines: vec![line] }],
             total_minor: PRICE,
             currency: "KRW".into(),
-            sequence,
             pay_by_ms: hold.expires_ms,
             overdue_ms: hold.overdue_ms,
         });
@@ -268,7 +267,7 @@ fn g1_sees_units_sold_twice() {
     check(&[Promise::G1, Promise::G3], |books| books.stock[0].held = 0);
     check(&[Promise::G1], |books| {
         let stranger = Line { sku: SkuId(Uuid::from_u128(9)), quantity: 1 };
-        for lines in [&mut books.holds[3].lines, &mut books.orders[3].lines] {
+        for lines in [&mut books.holds[3].lines, &mut books.orders[3].parts[0].lines] {
             lines.push(stranger);
         }
         let id = order_id(4).reservation();
@@ -282,13 +281,13 @@ fn g2_sees_a_broken_order_of_admission() {
     check(&[Promise::G2], |books| {
         for hold in [0, 2] {
             books.holds[hold].sequence = 7;
-            books.orders[hold].sequence = 7;
+            books.orders[hold].parts[0].sequence = 7;
         }
         books.gate().sequence = 7;
         books.told().retain(|receipt| receipt.user == user(2) || receipt.user == user(4));
     });
     check(&[Promise::G2], |books| books.gate().sequence = 2);
-    check(&[Promise::G2], |books| books.orders[0].sequence = 9);
+    check(&[Promise::G2], |books| books.orders[0].parts[0].sequence = 9);
     check(&[Promise::G2], |books| {
         let Answer::Order(told) = &mut books.told()[0].answer else { unreachable!() };
         told.sequence = 8;
@@ -309,7 +308,7 @@ fn g2_sees_a_broken_order_of_admission() {
 #[test]
 fn g2_sees_a_buyer_with_more_than_the_limit() {
     check(&[Promise::G2], |books| {
-        for line in [&mut books.holds[3].lines[0], &mut books.orders[3].lines[0]] {
+        for line in [&mut books.holds[3].lines[0], &mut books.orders[3].parts[0].lines[0]] {
             line.quantity = 2;
         }
         let id = order_id(4).reservation();
@@ -386,6 +385,92 @@ fn g4_sees_charges_without_goods_and_goods_without_charge() {
     });
     check(&[Promise::G4], |books| books.orders[3].step = Some("settle".into()));
     check(&[Promise::G4], |books| books.payments[0].state = "VOIDED".into());
+    check(&[Promise::G4], |books| books.orders[1].step = None);
+    check(&[Promise::G4], |books| books.orders[1].step_overdue_ms = Some(60_001));
+}
+
+impl Books {
+    /// Takes buyer 2's paid unit back, up to this state of the order.
+    fn give_back(&mut self, state: OrderState) {
+        self.orders[1].state = state;
+        self.orders[1].step = None;
+        self.holds[1].state = HoldState::Returned;
+        self.stock[0].settled -= 1;
+        *self.gate().available.get_mut(&SKU).unwrap() += 1;
+        let (id, buyer) = (order_id(2).reservation(), BuyerId::from(user(2)));
+        self.gate().taken.remove(&id);
+        self.gate().buyers.remove(&buyer);
+        self.payments[0].state = "REFUNDED".into();
+        let charge = &mut self.charges[0];
+        (charge.state, charge.refunds, charge.refunded_minor) = ("REFUNDED".into(), 1, PRICE);
+    }
+}
+
+#[test]
+fn g4_sees_what_was_taken_back_without_its_refund_or_its_return() {
+    for state in [OrderState::Cancelled, OrderState::Returned] {
+        check(&[], |books| {
+            books.give_back(state);
+            if state == OrderState::Returned {
+                books.told().retain(|receipt| receipt.user != user(2));
+            }
+        });
+        check(&[Promise::G4], |books| {
+            books.give_back(state);
+            let charge = &mut books.charges[0];
+            (charge.state, charge.refunds, charge.refunded_minor) = ("CAPTURED".into(), 0, 0);
+            books.payments[0].state = "CAPTURED".into();
+        });
+        check(&[Promise::G4], |books| {
+            books.give_back(state);
+            books.charges[0].refunds = 2;
+        });
+        check(&[Promise::G4], |books| {
+            books.give_back(state);
+            books.holds[1].state = HoldState::Released;
+        });
+    }
+    // Under way is not yet over, which is said as such.
+    check(&[Promise::G4], |books| books.orders[1].step = Some("pay_back".into()));
+}
+
+#[test]
+fn g3_sees_a_hold_that_was_pinned_and_forgotten() {
+    check(&[], |books| {
+        books.holds[3].state = HoldState::Pinned;
+        books.holds[3].overdue_ms = 59_000;
+    });
+    check(&[Promise::G3], |books| {
+        books.holds[3].state = HoldState::Pinned;
+        books.holds[3].overdue_ms = 60_001;
+    });
+}
+
+#[test]
+fn the_parts_of_an_order_are_looked_at_one_by_one() {
+    let cart = |books: &mut Books| {
+        books.use_again(4, HoldState::Settled);
+        books.told().retain(|receipt| receipt.user != user(4));
+        let other = books.holds.last_mut().unwrap();
+        other.state = HoldState::Held;
+        books.stock[1].settled = 0;
+        books.stock[1].held = 1;
+        let part = Part { hold: other.key(), sequence: other.sequence, lines: other.lines.clone() };
+        books.orders[3].parts.push(part);
+    };
+    check(&[], cart);
+    check(&[Promise::G2], |books| {
+        cart(books);
+        books.orders[3].parts[1].sequence += 1;
+    });
+    check(&[Promise::G6], |books| {
+        cart(books);
+        books.orders[3].parts[1].hold.1 = order_id(9).reservation();
+    });
+    check(&[Promise::G5], |books| {
+        cart(books);
+        books.orders[3].parts[1].lines[0].quantity = 2;
+    });
 }
 
 #[test]
