@@ -1,12 +1,12 @@
 //! A buyer with a client that behaves: one call, its answer or its refusal.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use firstcome_proto::{
     Refusal, UserId,
     order_v1::{
         Address, CancelOrderRequest, GetOrderRequest, ListOrdersRequest, NewOrderLine, Order,
-        PayOrderRequest, PlaceOrderRequest, order_service_client::OrderServiceClient,
-        pay_order_request::Destination,
+        OrderState, PayOrderRequest, PlaceOrderRequest, RequestReturnRequest, WatchOrderRequest,
+        order_service_client::OrderServiceClient, pay_order_request::Destination,
     },
 };
 use rand::RngExt as _;
@@ -83,24 +83,41 @@ impl Buyer {
             payment_method: card.to_owned(),
         };
         let response = self.orders().pay_order(self.call(request)).await;
-        let response = response.map_err(|status| Refusal::from_status(&status))?;
-        Ok(response.into_inner().order.expect("an answer carries the order"))
+        heard(response.map(|response| response.into_inner().order))
     }
 
-    /// Cancels before payment.
+    /// Cancels before it ships.
     pub async fn cancel(&self, order_id: &str) -> Result<Order, Refusal> {
         let request = CancelOrderRequest { order_id: order_id.to_owned() };
         let response = self.orders().cancel_order(self.call(request)).await;
-        let response = response.map_err(|status| Refusal::from_status(&status))?;
-        Ok(response.into_inner().order.expect("an answer carries the order"))
+        heard(response.map(|response| response.into_inner().order))
+    }
+
+    /// Sends it back.
+    pub async fn request_return(&self, order_id: &str) -> Result<Order, Refusal> {
+        let request = RequestReturnRequest { order_id: order_id.to_owned() };
+        let response = self.orders().request_return(self.call(request)).await;
+        heard(response.map(|response| response.into_inner().order))
     }
 
     /// Reads an order.
     pub async fn order(&self, order_id: &str) -> Result<Order, Refusal> {
         let request = GetOrderRequest { order_id: order_id.to_owned() };
         let response = self.orders().get_order(self.call(request)).await;
-        let response = response.map_err(|status| Refusal::from_status(&status))?;
-        Ok(response.into_inner().order.expect("an answer carries the order"))
+        heard(response.map(|response| response.into_inner().order))
+    }
+
+    /// Waits until an order has come to a state, and gives it as it is then.
+    pub async fn order_in(&self, order_id: &str, state: OrderState) -> Result<Order> {
+        let request = WatchOrderRequest { order_id: order_id.to_owned() };
+        let mut changes = self.orders().watch_order(self.call(request)).await?.into_inner();
+        while let Some(change) = changes.message().await? {
+            let order = change.order.context("an order")?;
+            if order.state() == state {
+                return Ok(order);
+            }
+        }
+        anyhow::bail!("the order ended in another state than {state:?}")
     }
 
     /// Reads the newest orders.
@@ -110,6 +127,12 @@ impl Buyer {
         let response = response.map_err(|status| Refusal::from_status(&status))?;
         Ok(response.into_inner().orders)
     }
+}
+
+/// The order that an answer carries, or why there is none.
+fn heard(answer: Result<Option<Order>, Status>) -> Result<Order, Refusal> {
+    let order = answer.map_err(|status| Refusal::from_status(&status))?;
+    Ok(order.expect("an answer carries the order"))
 }
 
 /// Where the goods go.

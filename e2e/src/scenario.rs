@@ -25,12 +25,14 @@ pub enum Plan {
     Pay(&'static str),
     /// Cancels before payment.
     Cancel,
+    /// Pays, and cancels before it ships.
+    PayAndCancel,
     /// Forgets about it.
     Abandon,
 }
 
 /// One buyer for each path.
-pub const PLANS: [Plan; 8] = [
+pub const PLANS: [Plan; 9] = [
     Plan::Pay("pm_card_approve"),
     Plan::Pay("pm_card_decline"),
     Plan::Pay("pm_card_insufficient_funds"),
@@ -38,6 +40,7 @@ pub const PLANS: [Plan; 8] = [
     Plan::Pay("pm_card_capture_refused"),
     Plan::Pay("pm_card_approve"),
     Plan::Cancel,
+    Plan::PayAndCancel,
     Plan::Abandon,
 ];
 
@@ -61,6 +64,11 @@ async fn live(buyer: &Buyer, sale: &Sale, plan: Plan) -> Result<Order> {
     match plan {
         Plan::Pay(card) => drop(until(|| buyer.pay(id, card)).await?),
         Plan::Cancel => drop(until(|| buyer.cancel(id)).await?),
+        Plan::PayAndCancel => {
+            drop(until(|| buyer.pay(id, "pm_card_approve")).await?);
+            let cancelled = until(|| buyer.cancel(id)).await?;
+            ensure!(cancelled.is_ok(), "a paid order that has not shipped: {cancelled:?}");
+        }
         Plan::Abandon => {}
     }
     let ended = until_served(|| async {

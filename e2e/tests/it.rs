@@ -14,13 +14,21 @@ mod faults;
 mod grpcurl;
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/life.rs"]
+mod life;
 // A debug build would take minutes for it.
 #[cfg(not(debug_assertions))]
 #[path = "it/main_job.rs"]
 mod main_job;
 #[path = "it/purchase.rs"]
 mod purchase;
+#[path = "it/races.rs"]
+mod races;
 #[path = "it/sale.rs"]
 mod sale;
+// The load would only be a debug build's own.
+#[cfg(not(debug_assertions))]
+#[path = "it/scenarios.rs"]
+mod scenarios;
 #[path = "it/web.rs"]
 mod web;

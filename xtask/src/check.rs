@@ -14,17 +14,29 @@ use crate::{
 
 /// Where e2e finds grpcurl.
 const GRPCURL_VARIABLE: &str = "FIRSTCOME_GRPCURL";
+/// Where races find how often they are run.
+const ROUNDS_VARIABLE: &str = "FIRSTCOME_RACE_ROUNDS";
 
 /// Which steps.
 #[derive(clap::Args)]
 pub struct TestArgs {
     /// Run this step only; may be given several times
-    #[arg(long, value_enum, conflicts_with = "release")]
+    #[arg(long, value_enum, conflicts_with_all = ["release", "long"])]
     only: Vec<Step>,
     /// Instead: the stories of a sale, on release builds and under load
-    #[arg(long)]
+    #[arg(long, conflicts_with = "long")]
     release: bool,
+    /// Instead: every race 200 times, and the loads of the systems before us for their minutes
+    #[arg(long)]
+    long: bool,
 }
+
+/// How often `--long` runs each race.
+const LONG_ROUNDS: &str = "200";
+/// What `--long` runs: by these words in their names.
+const LONG_TESTS: [&str; 2] = ["races::", "scenarios::"];
+/// The races among the tests of single services.
+const LONG_SERVICE_TESTS: [&str; 3] = ["race", "attempts::", "against"];
 
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -49,6 +61,12 @@ enum Step {
     /// The stories of a sale while others storm the shop, and faults in rushes of full size
     #[value(skip)]
     Load,
+    /// Races on the services' own stores, many times
+    #[value(skip)]
+    Races,
+    /// Races through the edge, many times, and steady loads
+    #[value(skip)]
+    Scenarios,
 }
 
 impl Step {
@@ -66,6 +84,9 @@ impl Step {
     /// Outside CI: building takes as long again as everything else.
     const RELEASE: [Self; 3] = [Self::Tools, Self::ReleaseBuild, Self::Load];
 
+    /// Outside CI: it takes as long as it says.
+    const LONG: [Self; 4] = [Self::Tools, Self::ReleaseBuild, Self::Races, Self::Scenarios];
+
     fn name(self) -> &'static str {
         match self {
             Self::Format => "format",
@@ -77,6 +98,8 @@ impl Step {
             Self::Prepare => "prepare",
             Self::ReleaseBuild => "release build",
             Self::Load => "load",
+            Self::Races => "races",
+            Self::Scenarios => "scenarios",
         }
     }
 }
@@ -85,7 +108,11 @@ impl Step {
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let mut skipped = Vec::new();
-    let steps: &[Step] = if args.release { &Step::RELEASE } else { &Step::ALL };
+    let steps: &[Step] = match args {
+        TestArgs { release: true, .. } => &Step::RELEASE,
+        TestArgs { long: true, .. } => &Step::LONG,
+        _ => &Step::ALL,
+    };
     for &step in steps {
         if !args.only.is_empty() && !args.only.contains(&step) {
             continue;
@@ -158,6 +185,20 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             tests.args(["test", "--release", "--package", "firstcome-e2e"]);
             // Two stories at a time: each shop takes what two cores give.
             tool::run(tests.args(["--", "--test-threads", "2"]))
+        }
+        Step::Races => {
+            let mut tests = cargo();
+            tests.env(ROUNDS_VARIABLE, LONG_ROUNDS);
+            tests.args(["test", "--workspace", "--exclude", "firstcome-e2e", "--"]);
+            tool::run(tests.args(LONG_SERVICE_TESTS))
+        }
+        Step::Scenarios => {
+            let mut tests = cargo();
+            tests.env(ROUNDS_VARIABLE, LONG_ROUNDS);
+            tests.args(["test", "--release", "--package", "firstcome-e2e", "--"]);
+            // One at a time, and heard: they report figures.
+            tests.args(["--test-threads", "1", "--nocapture"]);
+            tool::run(tests.args(LONG_TESTS))
         }
     }
 }

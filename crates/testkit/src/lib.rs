@@ -26,6 +26,13 @@ const POOL_CONNECTIONS_MAX: u32 = 8;
 /// How often a condition is looked at.
 const CONDITION_POLL: Duration = Duration::from_millis(20);
 
+/// How often a race is run: enough to see both ends of it, or as often as the environment says.
+pub fn rounds() -> usize {
+    const ROUNDS: usize = 20;
+    let asked = std::env::var("FIRSTCOME_RACE_ROUNDS").ok();
+    asked.and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
+}
+
 /// The stores of this test binary.
 pub struct Stores {
     local: local::Stores,

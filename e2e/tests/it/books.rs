@@ -24,7 +24,7 @@ struct Plant {
 }
 
 /// Each is undone by its second half, so that each stands alone.
-const PLANTS: [Plant; 7] = [
+const PLANTS: [Plant; 9] = [
     Plant {
         promise: Promise::G1,
         what: "more sold than there is",
@@ -75,6 +75,35 @@ const PLANTS: [Plant; 7] = [
                drop table planted;",
     },
     Plant {
+        promise: Promise::G4,
+        what: "a paid order that nobody ships",
+        role: Role::Order,
+        plant: "create table planted as
+                    select order_id, next_step_at from orders where state = 'preparing' limit 1;
+                update orders set next_step_at = 'infinity'
+                where order_id in (select order_id from planted);
+                alter table orders drop constraint orders_step_until_the_end;
+                alter table orders drop constraint orders_step_has_a_time;
+                update orders set step = null
+                where order_id in (select order_id from planted);",
+        mend: "update orders o set step = 'ship', next_step_at = p.next_step_at from planted p
+               where p.order_id = o.order_id;
+               drop table planted;",
+    },
+    Plant {
+        promise: Promise::G4,
+        what: "a cancelled order whose money was kept",
+        role: Role::Order,
+        plant: "create table planted as
+                    select order_id, state, step, next_step_at
+                    from orders where state = 'preparing' limit 1;
+                update orders set state = 'cancelled', step = null, next_step_at = null
+                where order_id in (select order_id from planted);",
+        mend: "update orders o set state = p.state, step = p.step, next_step_at = p.next_step_at
+               from planted p where p.order_id = o.order_id;
+               drop table planted;",
+    },
+    Plant {
         promise: Promise::G5,
         what: "an order that is not what its buyer was told",
         role: Role::Order,
@@ -89,11 +118,13 @@ const PLANTS: [Plant; 7] = [
         promise: Promise::G6,
         what: "an acknowledged order that is gone",
         role: Role::Order,
-        plant: "create table planted as select * from orders where state = 'preparing' limit 1;
-                delete from orders where order_id in (select order_id from planted);",
-        // The last column is Postgres's own to compute.
-        mend: "alter table planted drop column paying;
-               insert into orders select * from planted;
+        plant: "create table planted as
+                    select order_id, gen_random_uuid() as hidden_id
+                    from orders where state = 'preparing' limit 1;
+                update orders o set order_id = p.hidden_id from planted p
+                where o.order_id = p.order_id;",
+        mend: "update orders o set order_id = p.order_id from planted p
+               where o.order_id = p.hidden_id;
                drop table planted;",
     },
 ];

@@ -16,7 +16,7 @@ const INVENTORY: [&str; 7] = [
     "inventory.between_epoch_and_load",
     "inventory.between_load_chunks",
 ];
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 22] = [
     "order.before_insert",
     "order.after_insert",
     "pay.after_mark",
@@ -36,6 +36,9 @@ const ORDER: [&str; 19] = [
     "cancel.after_mark",
     "cancel.after_release",
     "expire.before_release",
+    "give_back.before_restock",
+    "give_back.after_restock",
+    "give_back.after_refund",
 ];
 const PAYMENT: [&str; 4] = [
     "payment.after_intent",

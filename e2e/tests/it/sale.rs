@@ -14,23 +14,32 @@ async fn press(buyer: &Buyer, sale: &Sale, keys: Vec<String>) -> Vec<Result<Orde
     join_all(keys.iter().map(|key| buyer.buy(sale, key))).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_130_buyers_for_100_pairs_30_hear_sold_out() {
+async fn all_want_one_of_100(buyers: usize) {
     let shop = Shop::shared().await;
     let sale = shop.sell(Terms::of(100)).await.unwrap();
-    let buyers = shop.buyers(130).await.unwrap();
+    let buyers = shop.buyers(buyers).await.unwrap();
 
     let answers = join_all(buyers.iter().map(|buyer| buyer.buy(&sale, "pair"))).await;
 
     let sequences: BTreeSet<i64> =
         answers.iter().filter_map(|a| a.as_ref().ok()).map(|order| order.sequence).collect();
     assert_eq!(sequences, (1..=100).collect(), "each place in the order is given once");
-    assert_eq!(reasons(&answers, Reason::SoldOut), 30, "{answers:?}");
+    assert_eq!(reasons(&answers, Reason::SoldOut), buyers.len() - 100, "{answers:?}");
     let refusal = answers.iter().find_map(|a| a.as_ref().err()).unwrap();
     let holds_open: i64 = refusal.metadata["holds_open"].parse().unwrap();
     assert!((1..=100).contains(&holds_open), "{holds_open}");
     let stock = shop.stock(&sale).await.unwrap();
     assert_eq!(stock.skus[0].available, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_130_buyers_for_100_pairs_30_hear_sold_out() {
+    all_want_one_of_100(130).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_101_buyers_for_100_pairs_one_hears_sold_out() {
+    all_want_one_of_100(101).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

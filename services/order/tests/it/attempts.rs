@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome_proto::{OrderId, Reason, inventory_v1::HoldState, order_v1::OrderState};
-use firstcome_testkit::eventually;
+use firstcome_testkit::{eventually, rounds};
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -88,7 +88,7 @@ async fn parallel_calls_with_one_key_make_one_order() {
     let replicas = [shop.replica().await, shop.replica().await];
     let [first, second] = sorted();
     let lines = [(first, Uuid::new_v4(), 1), (second, Uuid::new_v4(), 1)];
-    for _ in 0..10 {
+    for _ in 0..rounds() {
         let id = replicas[0].buyer().id;
         let calls = (0..8).map(|place| {
             let buyer = replicas[place % 2].buyer_of(id);
@@ -107,7 +107,7 @@ async fn parallel_calls_with_one_key_make_one_order() {
         is(&buyer.place("k", &lines).await, OrderState::PendingPayment);
     }
     for product in [first, second] {
-        assert_eq!(held(&shop.peers.holds_of(product)), 10);
+        assert_eq!(held(&shop.peers.holds_of(product)), rounds());
     }
 }
 
@@ -115,7 +115,7 @@ async fn parallel_calls_with_one_key_make_one_order() {
 async fn of_two_who_want_the_same_two_last_units_one_gets_both() {
     let shop = Shop::open().await;
     let replica = shop.replica().await;
-    for _ in 0..10 {
+    for _ in 0..rounds() {
         let [first, second] = sorted();
         for product in [first, second] {
             shop.peers.product(product, Product { available: 1, ..Product::default() });
@@ -223,7 +223,7 @@ async fn what_is_added_while_the_cart_is_ordered_stays_in_it() {
     let replica = shop.replica().await;
     let [product, sku] = [Uuid::new_v4(), Uuid::new_v4()];
     shop.peers.product(product, Product::default());
-    for round in 0..20 {
+    for round in 0..rounds() {
         let buyer = replica.buyer();
         let cart = buyer.cart();
         cart.add("1", product, sku, 2).await.unwrap();
