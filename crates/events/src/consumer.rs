@@ -3,7 +3,12 @@
 //! What a consumer does not acknowledge is delivered again, to it or to another; what failed too
 //! often is parked with its last error and acknowledged, so that it stops nobody.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use firstcome_mesh::Shutdown;
@@ -11,7 +16,7 @@ use firstcome_proto::event_v1::Event;
 use firstcome_redis::{Apart, Error, RedisPool, keys};
 use fred::{clients::Client, error::Error as FredError};
 use prost::Message as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::streams::{self, Entry, Reading, Streams};
@@ -33,8 +38,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long an entry is its consumer's.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Whoever has not acknowledged an entry for this long is dead, or has failed with it. Longer
-    /// than a batch may take.
+    /// Whoever has neither acknowledged nor kept an entry for this long is dead, or has failed with
+    /// it.
     pub idle: Duration,
     /// How often such entries are looked for.
     pub take_over_every: Duration,
@@ -42,7 +47,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        // A batch of mails to a server that takes ten seconds for some of them ends within this.
+        // Five deliveries of what fails take some minutes: as long as a mishap may last.
         Self { idle: Duration::from_secs(60), take_over_every: Duration::from_secs(5) }
     }
 }
@@ -143,6 +148,12 @@ struct Delivery {
     deliveries: u64,
 }
 
+impl Delivery {
+    fn id(&self) -> String {
+        self.entry.id.clone()
+    }
+}
+
 /// A look through entries that others have left.
 struct TakeOver {
     due: Instant,
@@ -176,14 +187,16 @@ impl<H: Handler> Reader<H> {
     /// Looks once after what others have left, when it is time, and once for what is new.
     async fn turn(&self, take_over: &mut TakeOver) -> Result<(), Error> {
         if take_over.due <= Instant::now() {
-            for delivery in self.take_over(take_over).await? {
-                self.settle(vec![delivery]).await?;
+            let mut deliveries = VecDeque::from(self.take_over(take_over).await?);
+            while let Some(delivery) = deliveries.pop_front() {
+                let waiting: Vec<String> = deliveries.iter().map(Delivery::id).collect();
+                self.settle(vec![delivery], &waiting).await?;
             }
         }
         let read = |client, reading| streams::read(client, reading, READ_MAX, READ_BLOCK);
         let entries = self.ask(read).await?;
         let fresh = entries.into_iter().map(|entry| Delivery { entry, deliveries: 1 });
-        self.settle(fresh.collect()).await
+        self.settle(fresh.collect(), &[]).await
     }
 
     async fn take_over(&self, look: &mut TakeOver) -> Result<Vec<Delivery>, Error> {
@@ -210,8 +223,9 @@ impl<H: Handler> Reader<H> {
         Ok(entries.into_iter().map(delivery).collect())
     }
 
-    /// Handles entries and acknowledges those that are done with, one way or the other.
-    async fn settle(&self, batch: Vec<Delivery>) -> Result<(), Error> {
+    /// Handles entries and acknowledges those that are done with, one way or the other; keeps them
+    /// meanwhile, and those that wait for their turn.
+    async fn settle(&self, batch: Vec<Delivery>, waiting: &[String]) -> Result<(), Error> {
         let mut done = Vec::new();
         let mut events = Vec::new();
         for delivery in batch {
@@ -229,7 +243,7 @@ impl<H: Handler> Reader<H> {
         }
         let mut pause = PAUSE_MIN;
         loop {
-            let outcomes = self.handle(&events).await;
+            let outcomes = self.handle(&events, waiting).await;
             let mut kept = Vec::new();
             for ((delivery, event), outcome) in events.into_iter().zip(outcomes) {
                 match outcome {
@@ -256,21 +270,32 @@ impl<H: Handler> Reader<H> {
                 return Ok(());
             }
             pause = (pause * 2).min(PAUSE_MAX);
-            let ids = events.iter().map(|(delivery, _)| delivery.entry.id.clone());
-            let ids: Vec<String> = ids.collect();
-            // Nobody else shall take them over; if somebody does, effects are recorded by event.
-            let _ = self.ask(|client, reading| streams::keep(client, reading, ids.clone())).await;
+            self.keep(&events, waiting).await;
         }
     }
 
+    /// Nobody else shall take these over; if somebody does, effects are recorded by event.
+    async fn keep(&self, events: &[(Delivery, Delivered)], waiting: &[String]) {
+        let ids = events.iter().map(|(delivery, _)| delivery.id());
+        let ids: Vec<String> = ids.chain(waiting.iter().cloned()).collect();
+        let _ = self.ask(|client, reading| streams::keep(client, reading, ids.clone())).await;
+    }
+
     /// An outcome for each event, whatever becomes of the handler.
-    async fn handle(&self, events: &[(Delivery, Delivered)]) -> Vec<Outcome> {
+    async fn handle(&self, events: &[(Delivery, Delivered)], waiting: &[String]) -> Vec<Outcome> {
         if events.is_empty() {
             return Vec::new();
         }
         let delivered: Vec<Delivered> = events.iter().map(|(_, event)| event.clone()).collect();
         let handler = Arc::clone(&self.handler);
-        let handled = tokio::spawn(async move { handler.handle(delivered).await }).await;
+        let mut handling = tokio::spawn(async move { handler.handle(delivered).await });
+        let handled = loop {
+            // Well before anybody thinks that this process is dead.
+            match timeout(self.settings.idle / 3, &mut handling).await {
+                Ok(handled) => break handled,
+                Err(_) => self.keep(events, waiting).await,
+            }
+        };
         let outcomes = handled.unwrap_or_else(|_| {
             vec![Outcome::TryAgain("the handler panicked".to_owned()); events.len()]
         });

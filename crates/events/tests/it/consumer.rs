@@ -205,3 +205,23 @@ async fn a_consumer_that_stops_leaves_the_group_and_nothing_behind() {
     let consumers: Value = redis.on_shard_of(&key, list).await.expect("a group");
     assert_eq!(consumers.array_len(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_takes_long_keeps_its_events() {
+    let (redis, streams) = (redis().await, streams());
+    let slow = Recorder::new(|_, _| {
+        std::thread::sleep(QUICK.idle * 4); // as a slow mail server does
+        Outcome::Done
+    });
+    let consumer = consume(&redis, &streams, &slow);
+    let told = event(SUBJECT, 1);
+    append(&redis, &streams, 0, told.encode_to_vec().into()).await;
+    eventually(SOON, || async { !slow.seen.lock().is_empty() }).await;
+    let others = Recorder::willing();
+    let other = consume(&redis, &streams, &others);
+    eventually(SOON, || async { slow.effects() == 1 }).await;
+    eventually(SOON, || async { pending(&redis, &streams).await == 0 }).await;
+    assert!(others.seen.lock().is_empty(), "nobody took it for dead");
+    consumer.begin();
+    other.begin();
+}
