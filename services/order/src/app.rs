@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use firstcome_events::{Streams, relay};
 use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
 use firstcome_postgres::Pool;
 use firstcome_proto::{
@@ -89,6 +90,12 @@ impl App {
             saga.clone(),
             shutdown.clone(),
             config.step_lease,
+        ));
+        shutdown.spawn(relay::run(
+            store.clone(),
+            config.redis_url.clone(),
+            Streams::of_the_shop(),
+            shutdown.clone(),
         ));
         let orders = order_service::Service::new(
             store.clone(),

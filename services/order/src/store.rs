@@ -1,5 +1,7 @@
 //! All SQL of this service. Each change is one statement that names the state it starts from.
 
+mod outbox;
+
 use std::{collections::HashMap, time::Duration};
 
 use firstcome_mesh::page::Page;

@@ -9,6 +9,7 @@ mod it {
     mod failpoints;
     mod intake;
     mod outage;
+    mod outbox;
     mod reads;
     mod resume;
     mod saga;

@@ -38,6 +38,8 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub struct Shop {
     pub database: TestDatabase,
     pub peers: Peers,
+    /// Where the next replica tells events.
+    pub redis_url: String,
     address: SocketAddr,
 }
 
@@ -58,7 +60,8 @@ impl Shop {
     pub async fn open() -> Self {
         let database = stores().await.database("fc_order", &MIGRATIONS).await;
         let (peers, address) = Peers::start().await;
-        Self { database, peers, address }
+        let redis_url = stores().await.redis_url().to_owned();
+        Self { database, peers, redis_url, address }
     }
 
     pub async fn replica(&self) -> Replica {
@@ -72,6 +75,7 @@ impl Shop {
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,
+            redis_url: self.redis_url.clone().into(),
             inventory_endpoint: self.peers_endpoint(),
             payment_endpoint: self.peers_endpoint(),
             placement_batch_items_max: ItemsMax::MAX,
