@@ -8,6 +8,8 @@
 //! *Invariant*: an event may be delivered more than once and, after a loss, out of order; it is not
 //! lost while its row is kept. Whoever acts on it records the event's id with the effect.
 //! *Invariant*: there is no rule of the business here, and no SQL.
+//!
+//! Failpoint: `relay.after_append` (events stand in their stream, the outbox does not know).
 
 pub mod consumer;
 pub mod relay;
