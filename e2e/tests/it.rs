@@ -4,6 +4,8 @@
 
 #[path = "it/books.rs"]
 mod books;
+#[path = "it/events.rs"]
+mod events;
 // Release builds have no failpoints.
 #[cfg(debug_assertions)]
 #[path = "it/failpoints.rs"]

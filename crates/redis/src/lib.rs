@@ -9,4 +9,4 @@ pub mod pool;
 mod shards;
 
 pub use error::Error;
-pub use pool::RedisPool;
+pub use pool::{Apart, RedisPool};

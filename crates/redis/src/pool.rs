@@ -43,6 +43,12 @@ pub struct RedisPool {
     library: Option<&'static str>,
 }
 
+/// Connections of its own to the same cluster, for one caller who waits on them: a command that
+/// blocks, blocks whatever comes after it on its connection.
+pub struct Apart {
+    shards: Shards,
+}
+
 impl RedisPool {
     /// Connects to the cluster that `url` names with all its nodes, as in
     /// `redis-cluster://10.0.0.1:7101?node=10.0.0.2:7102&node=10.0.0.3:7103`: a node left out
@@ -133,6 +139,11 @@ impl RedisPool {
         self.shards.on_shard_of(key, work).await
     }
 
+    /// Connections of its own for a caller who blocks, each made when it is first needed.
+    pub fn apart(&self) -> Apart {
+        Apart { shards: self.shards.apart() }
+    }
+
     /// fred's own pool, for commands that can wait while some shard is failing over.
     pub fn commands(&self) -> &Pool {
         &self.pool
@@ -149,6 +160,25 @@ impl RedisPool {
         let code = self.library.expect("a library is set before its functions are called");
         let _name: Value = self.shards.client(node).await?.function_load(true, code).await?;
         Ok(())
+    }
+}
+
+impl Apart {
+    /// The longest that a command may block: the answer still comes well before
+    /// [`COMMAND_TIMEOUT`].
+    pub const BLOCK_MAX: Duration = Duration::from_secs(1);
+
+    /// Works with the node that serves a key, as [`RedisPool::on_shard_of`] does.
+    pub async fn on_shard_of<T, F>(&self, key: &str, work: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, FredError>>,
+    {
+        self.shards.on_shard_of(key, work).await
+    }
+
+    /// Closes them.
+    pub async fn close(&self) {
+        self.shards.close().await;
     }
 }
 

@@ -75,6 +75,17 @@ impl Shards {
         Ok(shards)
     }
 
+    /// The same cluster, over connections that nobody else uses yet.
+    pub fn apart(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            config: self.config.clone(),
+            table: RwLock::new(self.table()),
+            clients: Mutex::default(),
+            refreshed: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// Works with the node that serves a key. A node that turns out to serve it no longer has done
     /// nothing, so the work is given to its successor, once.
     pub async fn on_shard_of<T, F>(&self, key: &str, work: impl Fn(Client) -> F) -> Result<T, Error>

@@ -144,6 +144,7 @@ impl VerifyReport {
             "promises": promises(self),
             "examined": self.examined,
             "violations": violations,
+            "warnings": self.warnings,
             "fault": self.fault,
         })
     }
@@ -168,6 +169,14 @@ impl fmt::Display for VerifyReport {
         writeln!(f, "{line}")?;
         if let Some(fault) = &self.fault {
             writeln!(f, "  FAILED       {fault}")?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(f, "  to look at ({}):", self.warnings.len())?;
+        }
+        for warning in self.warnings.iter().take(ROWS_SHOWN) {
+            for line in folded(warning) {
+                writeln!(f, "        {line}")?;
+            }
         }
         for promise in Promise::ALL {
             let is_broken = self.violations.iter().any(|found| found.promise == promise);

@@ -24,7 +24,7 @@ struct Plant {
 }
 
 /// Each is undone by its second half, so that each stands alone.
-const PLANTS: [Plant; 9] = [
+const PLANTS: [Plant; 10] = [
     Plant {
         promise: Promise::G1,
         what: "more sold than there is",
@@ -126,6 +126,21 @@ const PLANTS: [Plant; 9] = [
         mend: "update orders o set order_id = p.order_id from planted p
                where o.order_id = p.hidden_id;
                drop table planted;",
+    },
+    Plant {
+        promise: Promise::G6,
+        what: "an event that nobody tells",
+        role: Role::Order,
+        plant: "update outbox_shards
+                set leased_until = now() + interval '1 hour', moved_at = now() - interval '1 hour';
+                insert into outbox (
+                    order_id, user_id, from_state, state, total_minor, currency, created_at
+                ) values (
+                    gen_random_uuid(), gen_random_uuid(), 'pending_payment', 'expired', 0, 'XXX',
+                    now() - interval '1 hour'
+                );",
+        mend: "delete from outbox where currency = 'XXX';
+               update outbox_shards set leased_until = now(), moved_at = now();",
     },
 ];
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use firstcome_events::{Streams, relay};
 use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
 use firstcome_postgres::Pool;
 use firstcome_proto::{
@@ -99,6 +100,12 @@ impl App {
         shutdown.spawn(worker::tidy(store.clone(), shutdown.clone()));
         shutdown.spawn(attempts.clone().resume());
         shutdown.spawn(watches.clone().run());
+        shutdown.spawn(relay::run(
+            store.clone(),
+            config.redis_url.clone(),
+            Streams::of_the_shop(),
+            shutdown.clone(),
+        ));
 
         let lists = Baskets::new(store.clone(), offers);
         let orders = order_service::Service {

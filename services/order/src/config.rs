@@ -72,6 +72,10 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_DATABASE_CONNECTIONS", default_value_t = CONNECTIONS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(4..=1000))]
     pub database_connections: u32,
+    /// Where events are told, as `redis-cluster://host:port?node=host:port&node=…`. Orders are
+    /// taken without it.
+    #[arg(long, env = "FIRSTCOME_REDIS_URL", hide_env_values = true)]
+    pub redis_url: SecretString,
     /// Inventory, as `http://host:port`.
     #[arg(long, env = "FIRSTCOME_INVENTORY_ENDPOINT")]
     pub inventory_endpoint: String,
@@ -162,6 +166,9 @@ impl Validate for Config {
                     if tonic::transport::Endpoint::from_shared(endpoint.clone()).is_err() {
                         faults.push(format!("{flag} is not an http:// address"));
                     }
+                }
+                if !serve.redis_url.expose_secret().starts_with("redis-cluster://") {
+                    faults.push("--redis-url is not a redis-cluster:// address".to_owned());
                 }
                 if serve.step_lease.is_zero() {
                     faults.push("--step-lease must be more than nothing".to_owned());

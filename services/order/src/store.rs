@@ -4,6 +4,7 @@
 mod attempt;
 mod basket;
 mod intake;
+mod outbox;
 mod reads;
 mod row;
 mod saga;

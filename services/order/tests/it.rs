@@ -12,6 +12,7 @@ mod it {
     mod intake;
     mod life;
     mod outage;
+    mod outbox;
     mod reads;
     mod resume;
     mod saga;

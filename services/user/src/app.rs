@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use firstcome_events::{Streams, consumer};
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
@@ -19,6 +20,7 @@ use crate::{
     config::{CreateAdmin, Database, Serve},
     door::Door,
     mail::Mailer,
+    order_mail::OrderMails,
     password::Hasher,
     rpc::{account_service, token_key_service},
     session::RefreshSecret,
@@ -83,6 +85,9 @@ impl App {
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
         let Self { credentials, store, redis, codes, hasher, mailer, signer, .. } = self;
+        let order_mails = OrderMails::new(store.clone(), mailer.clone());
+        let streams = Streams::of_the_shop();
+        order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
         let door = Door {
             store: store.clone(),
             codes,

@@ -3,9 +3,12 @@
 //! Postgres holds everything that must last. Redis holds the mailed codes, which may be lost: a
 //! new sign-up brings a new one. The edge verifies tokens by itself, with the keys from here.
 //!
+//! Mails about orders go out by order's events, which come through Redis streams.
+//!
 //! Failpoints: `user.after_signup` (the account is saved, no code yet), `user.after_code` (the
 //! code is good, no mail yet), `user.after_activation`, `user.after_session`,
-//! `user.after_rotation` (the row has moved, the caller does not know).
+//! `user.after_rotation` (the row has moved, the caller does not know), `user.after_mail_record`
+//! (mails about orders are on record, none has left).
 
 pub mod app;
 pub mod config;
@@ -17,6 +20,7 @@ pub mod token;
 
 pub mod code;
 pub mod mail;
+pub mod order_mail;
 pub mod password;
 
 pub mod door;

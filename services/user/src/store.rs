@@ -1,5 +1,7 @@
 //! Accounts, sessions and keys in Postgres: every statement of this service.
 
+mod mails;
+
 use std::time::Duration;
 
 use firstcome_postgres::{Pool, Settings};

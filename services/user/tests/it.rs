@@ -4,6 +4,7 @@ mod it {
     mod commands;
     mod harness;
     mod mail;
+    mod order_mail;
     mod session;
     mod sign_up;
 }

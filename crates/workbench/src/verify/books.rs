@@ -22,6 +22,10 @@ pub struct Books {
     /// that the shop served all the time.
     pub latest: Option<Late>,
     pub orders: Vec<Order>,
+    /// Events of orders that are not published.
+    pub outbox: Vec<Untold>,
+    /// Events that nobody could act on.
+    pub parked: Vec<Parked>,
     pub payments: Vec<Payment>,
     pub charges: Vec<Charge>,
     /// By product; absent where Redis has no open gate of the ledger's epoch.
@@ -112,6 +116,28 @@ pub struct Part {
     pub hold: HoldKey,
     pub sequence: i64,
     pub lines: Vec<Line>,
+}
+
+/// An event in order's outbox that no stream has yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    pub outbox_id: i64,
+    pub order: OrderId,
+    pub state: String,
+    /// How long the event and its shard had not moved when it was read.
+    pub still_ms: i64,
+}
+
+/// An event that was put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub stream: String,
+    pub entry: String,
+    /// Absent when its bytes do not decode.
+    pub event: Option<uuid::Uuid>,
+    pub deliveries: i32,
+    /// Why it failed the last time.
+    pub error: String,
 }
 
 /// A row of payment's.

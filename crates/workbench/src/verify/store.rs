@@ -14,7 +14,10 @@ use uuid::Uuid;
 
 use super::{
     VerifySources,
-    books::{Books, Charge, Hold, HoldKey, Late, Line, Order, Part, Payment, Product, Stock},
+    books::{
+        Books, Charge, Hold, HoldKey, Late, Line, Order, Parked, Part, Payment, Product, Stock,
+        Untold,
+    },
 };
 
 /// One reader; the shop's own connections matter more.
@@ -22,6 +25,7 @@ const CONNECTIONS_MAX: u32 = 1;
 
 /// Logged in to each schema.
 pub struct Store {
+    user: PgPool,
     inventory: PgPool,
     order: PgPool,
     payment: PgPool,
@@ -41,6 +45,7 @@ impl Store {
     /// Logs in.
     pub async fn connect(sources: &VerifySources) -> Result<Self> {
         Ok(Self {
+            user: log_in(&sources.user_url).await.context("user's schema")?,
             inventory: log_in(&sources.inventory_url).await.context("inventory's schema")?,
             order: log_in(&sources.order_url).await.context("order's schema")?,
             payment: log_in(&sources.payment_url).await.context("payment's schema")?,
@@ -69,6 +74,7 @@ impl Store {
                     or step not in ('expire', 'ship', 'deliver', 'confirm', 'take_back')",
             ),
             (&self.order, "select count(*) from placements"),
+            (&self.order, "select count(*) from outbox where published_at is null"),
             (
                 &self.payment,
                 "select count(*) from payments where state in ('AUTHORIZING', 'AUTHORIZED')",
@@ -122,6 +128,8 @@ impl Store {
             holds: self.holds().await.context("read holds")?,
             gate_outbox: self.gate_outbox().await.context("read the gate's outbox")?,
             orders: self.orders().await.context("read orders")?,
+            outbox: self.outbox().await.context("read order's outbox")?,
+            parked: self.parked().await.context("read the parked events")?,
             payments: self.payments().await.context("read payments")?,
             charges: self.charges().await.context("read the provider's ledger")?,
             ..Books::default()
@@ -219,6 +227,42 @@ impl Store {
                     currency: row.try_get("currency")?,
                     pay_by_ms: row.try_get("pay_by_ms")?,
                     overdue_ms: row.try_get("overdue_ms")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn outbox(&self) -> Result<Vec<Untold>> {
+        let sql = "select outbox_id, order_id, state,
+                floor(extract(epoch from clock_timestamp() - greatest(created_at, moved_at))
+                    * 1000)::bigint as still_ms
+            from outbox join outbox_shards using (shard)
+            where published_at is null order by outbox_id";
+        let rows = sqlx::query(sql).fetch_all(&self.order).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Untold {
+                    outbox_id: row.try_get("outbox_id")?,
+                    order: OrderId(row.try_get("order_id")?),
+                    state: row.try_get("state")?,
+                    still_ms: row.try_get("still_ms")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn parked(&self) -> Result<Vec<Parked>> {
+        let sql = "select stream, entry, event_id, deliveries, error
+            from parked_events order by parked_id";
+        let rows = sqlx::query(sql).fetch_all(&self.user).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Parked {
+                    stream: row.try_get("stream")?,
+                    entry: row.try_get("entry")?,
+                    event: row.try_get("event_id")?,
+                    deliveries: row.try_get("deliveries")?,
+                    error: row.try_get("error")?,
                 })
             })
             .collect()

@@ -44,6 +44,8 @@ pub struct Shop {
     pub peers: Peers,
     /// A day of the shop.
     pub day: Duration,
+    /// Where the next replica tells events.
+    pub redis_url: String,
     address: SocketAddr,
 }
 
@@ -71,7 +73,8 @@ impl Shop {
     pub async fn open() -> Self {
         let database = stores().await.database("fc_order", &MIGRATIONS).await;
         let (peers, address) = Peers::start().await;
-        Self { database, peers, day: DAY, address }
+        let redis_url = stores().await.redis_url().to_owned();
+        Self { database, peers, day: DAY, redis_url, address }
     }
 
     /// With days so short that a test sees the whole life of an order.
@@ -90,6 +93,7 @@ impl Shop {
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,
+            redis_url: self.redis_url.clone().into(),
             inventory_endpoint: self.peers_endpoint(),
             payment_endpoint: self.peers_endpoint(),
             placement_batch_items_max: ItemsMax::MAX,

@@ -28,10 +28,10 @@ const SHORT_DAY: Duration = Duration::from_millis(500);
 const SHOPS: usize = 4;
 
 /// The program, killed when it is dropped.
-struct Program(Child);
+pub struct Program(Child);
 
 impl Program {
-    async fn start(shop: &Shop, failpoint: Option<&str>) -> (Self, u16) {
+    pub async fn start(shop: &Shop, failpoint: Option<&str>) -> (Self, u16) {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_firstcome-order"));
         command
@@ -39,6 +39,7 @@ impl Program {
             .env_clear()
             .env("FIRSTCOME_LISTEN", format!("127.0.0.1:{port}"))
             .env("FIRSTCOME_DATABASE_URL", &shop.database.url)
+            .env("FIRSTCOME_REDIS_URL", &shop.redis_url)
             .env("FIRSTCOME_INVENTORY_ENDPOINT", shop.peers_endpoint())
             .env("FIRSTCOME_PAYMENT_ENDPOINT", shop.peers_endpoint())
             .env("FIRSTCOME_STEP_LEASE", LEASE)
@@ -54,7 +55,7 @@ impl Program {
         (program, port)
     }
 
-    async fn died(&mut self) {
+    pub async fn died(&mut self) {
         let program = &mut self.0;
         eventually(SOON, || std::future::ready(program.try_wait().unwrap().is_some())).await;
     }

@@ -151,7 +151,7 @@ impl Shop {
     }
 }
 
-fn read_mails(folder: &Path, email: &str) -> Vec<String> {
+pub fn read_mails(folder: &Path, email: &str) -> Vec<String> {
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("the mailbox")
         .map(|file| file.expect("a file").path())

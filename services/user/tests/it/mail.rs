@@ -11,12 +11,13 @@ use tokio::{
 use super::harness::{PASSWORD, Shop, address, code_in};
 
 /// Takes one mail after the other and hands each on as it came.
-async fn listen(listener: TcpListener, mails: mpsc::UnboundedSender<String>) {
+pub async fn listen(listener: TcpListener, mails: mpsc::UnboundedSender<String>) {
     while let Ok((client, _)) = listener.accept().await {
         tokio::spawn(take(client, mails.clone()));
     }
 }
 
+/// Turns away, for now or for good, whoever's address says so.
 async fn take(client: TcpStream, mails: mpsc::UnboundedSender<String>) -> std::io::Result<()> {
     let mut client = BufReader::new(client);
     client.write_all(b"220 shop\r\n").await?;
@@ -40,6 +41,8 @@ async fn take(client: TcpStream, mails: mpsc::UnboundedSender<String>) -> std::i
                 mail = Some(String::new());
                 b"354 go on\r\n"
             }
+            (None, text) if text.starts_with("RCPT TO:<gone-") => b"550 nobody here\r\n",
+            (None, text) if text.starts_with("RCPT TO:<busy-") => b"450 try later\r\n",
             (None, _) => b"250 fine\r\n",
         };
         client.write_all(answer).await?;

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     receipts::{Acknowledged, Answer, Call, Receipt, Receipts},
-    verify::books::{Charge, Gate, Hold, Late, Line, Order, Part, Payment, Product, Stock, Taken},
+    verify::books::{
+        Charge, Gate, Hold, Late, Line, Order, Parked, Part, Payment, Product, Stock, Taken, Untold,
+    },
 };
 
 const PRODUCT: ProductId = ProductId(Uuid::from_u128(1));
@@ -524,4 +526,33 @@ fn g6_sees_what_was_acknowledged_and_is_gone() {
     check(&[Promise::G4, Promise::G6], |books| {
         books.orders.remove(1);
     });
+}
+
+#[test]
+fn g6_sees_an_event_that_nobody_tells() {
+    let untold =
+        |still_ms| Untold { outbox_id: 1, order: order_id(2), state: "preparing".into(), still_ms };
+    // It moves, or has hardly begun to wait.
+    check(&[], |books| books.outbox.push(untold(15_000)));
+    check(&[Promise::G6], |books| {
+        books.outbox.push(untold(100));
+        books.outbox.push(untold(15_001));
+    });
+}
+
+#[test]
+fn a_parked_event_is_shown_and_breaks_nothing() {
+    let mut books = books();
+    books.parked.push(Parked {
+        stream: "fc:events:{1}".into(),
+        entry: "17-0".into(),
+        event: None,
+        deliveries: 1,
+        error: "buffer underflow".into(),
+    });
+    let report = crate::verify::check(&books);
+    assert!(report.is_clean(), "{:?}", report.violations);
+    assert_eq!(report.warnings.len(), 1);
+    assert!(report.warnings[0].contains("buffer underflow"), "{:?}", report.warnings);
+    assert!(report.to_string().contains("buffer underflow"), "{report}");
 }

@@ -1,0 +1,129 @@
+//! What was mailed about orders, and the events that could not be.
+
+use std::time::Duration;
+
+use firstcome_events::Parked;
+use uuid::Uuid;
+
+use super::{Store, interval};
+use crate::{
+    account::Email,
+    error::Error,
+    order_mail::{News, Notice},
+};
+
+impl Store {
+    /// Records the mails of these notices, and gives the addresses of those that are to be sent
+    /// now: not of those that were recorded before, nor of readers who are gone or never proved
+    /// their address.
+    pub async fn record_mails(&self, notices: &[Notice]) -> Result<Vec<(Uuid, Email)>, Error> {
+        let events: Vec<Uuid> = notices.iter().map(|notice| notice.event_id).collect();
+        let users: Vec<Uuid> = notices.iter().map(|notice| notice.user.0).collect();
+        let orders: Vec<Uuid> = notices.iter().map(|notice| notice.order.0).collect();
+        let news: Vec<&str> = notices.iter().map(|notice| notice.news.word()).collect();
+        // Sorted, so that two batches that share events wait for each other in one order only.
+        let rows = sqlx::query!(
+            r#"with wanted as materialized (
+                 -- One event may be delivered twice at once.
+                 select distinct on (notice.event_id)
+                     notice.event_id, notice.order_id, notice.news, users.email
+                 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[])
+                     as notice (event_id, user_id, order_id, news)
+                 join users on users.user_id = notice.user_id
+                 where users.state in ('ACTIVE', 'DORMANT', 'BANNED')
+                 order by notice.event_id
+             ), recorded as (
+                 insert into order_mails (event_id, order_id, news)
+                 select event_id, order_id, news from wanted order by event_id
+                 on conflict (event_id) do nothing
+                 returning event_id
+             )
+             select recorded.event_id as "event_id!", wanted.email
+             from recorded join wanted on wanted.event_id = recorded.event_id"#,
+            &events,
+            &users,
+            &orders,
+            &news as &[&str],
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let address = |email: String| {
+            Email::from_field("email", &email)
+                .map_err(|_| Error::internal("read an account's address", "it is none"))
+        };
+        rows.into_iter().map(|row| Ok((row.event_id, address(row.email)?))).collect()
+    }
+
+    /// Saves that these mails left.
+    pub async fn mark_mailed(&self, events: &[Uuid]) -> Result<(), Error> {
+        sqlx::query!(
+            "update order_mails set sent_at = clock_timestamp() where event_id = any($1)",
+            events
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes the records back of mails that surely did not leave, so that they may be sent later.
+    pub async fn withdraw_mails(&self, events: &[Uuid]) -> Result<(), Error> {
+        sqlx::query!(
+            "delete from order_mails where event_id = any($1) and sent_at is null",
+            events
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Deletes records of mails that are older; gives how many.
+    pub async fn forget_mails(&self, keep: Duration, count_max: i64) -> Result<u64, Error> {
+        let deleted = sqlx::query!(
+            "with old as materialized (
+                 select event_id from order_mails
+                 where recorded_at < clock_timestamp() - $1::interval
+                 order by recorded_at limit $2 for update skip locked
+             )
+             delete from order_mails using old where order_mails.event_id = old.event_id",
+            interval(keep),
+            count_max
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// Puts an event aside; one that is there already gets its new error.
+    pub async fn park_event(&self, parked: &Parked) -> Result<(), Error> {
+        sqlx::query!(
+            "insert into parked_events (stream, entry, event_id, event, deliveries, error)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict (sha256(event)) do update
+                 set stream = excluded.stream, entry = excluded.entry,
+                     deliveries = excluded.deliveries, error = excluded.error,
+                     parked_at = excluded.parked_at",
+            parked.stream,
+            parked.entry,
+            parked.event_id,
+            parked.event.as_ref(),
+            i32::try_from(parked.deliveries).unwrap_or(i32::MAX),
+            parked.error
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+impl News {
+    /// The database's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Shipped => "shipped",
+            Self::Cancelled { refunded: false } => "cancelled",
+            Self::Cancelled { refunded: true } => "cancelled_and_refunded",
+            Self::Refunded => "refunded",
+        }
+    }
+}
