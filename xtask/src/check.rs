@@ -14,6 +14,8 @@ use crate::{
 
 /// Where e2e finds grpcurl.
 const GRPCURL_VARIABLE: &str = "FIRSTCOME_GRPCURL";
+/// Where payment's tests find stripe-mock.
+const STRIPE_MOCK_VARIABLE: &str = "FIRSTCOME_STRIPE_MOCK";
 
 /// Which steps.
 #[derive(clap::Args)]
@@ -145,6 +147,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::grpcurl() {
                 Ok(grpcurl) => drop(tests.env(GRPCURL_VARIABLE, grpcurl)),
                 Err(error) => skipped.push(format!("the grpcurl story of e2e: {error:#}")),
+            }
+            match tool::stripe_mock() {
+                Ok(mock) => drop(tests.env(STRIPE_MOCK_VARIABLE, mock)),
+                Err(error) => skipped.push(format!("payment's test on stripe-mock: {error:#}")),
             }
             tool::run(tests.args(["test", "--workspace"]))
         }
