@@ -24,3 +24,5 @@ mod purchase;
 mod sale;
 #[path = "it/web.rs"]
 mod web;
+#[path = "it/webhooks.rs"]
+mod webhooks;
