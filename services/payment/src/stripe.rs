@@ -120,10 +120,24 @@ impl Stripe {
         deadline: Deadline,
     ) -> Result<Standing, Unknown> {
         let (path, key) = (request::path(step, id), request::key(key, step));
-        match self.api.post::<Intent>(&path, &key, &[], deadline).await? {
-            Answer::Done(intent) => intent.standing().ok_or(Unknown),
-            Answer::Refused(_) => self.look_at(id, deadline).await,
+        match self.api.post::<Intent>(&path, &key, &[], deadline).await {
+            Ok(Answer::Done(intent)) => intent.standing().ok_or(Unknown),
+            Ok(Answer::Refused(_)) => self.look_at(id, deadline).await,
+            Err(Unknown) => self.look_whether(id, &step.standing(), deadline).await,
         }
+    }
+
+    /// Whether a step was done whose answer says nothing. A key whose first answer was a fault of
+    /// Stripe's hears that fault for a day, though the step was done. One that was not done may be
+    /// on its way still: nobody knows.
+    async fn look_whether(
+        &self,
+        id: &str,
+        wanted: &Standing,
+        deadline: Deadline,
+    ) -> Result<Standing, Unknown> {
+        let standing = self.look_at(id, deadline).await?;
+        if standing == *wanted { Ok(standing) } else { Err(Unknown) }
     }
 }
 
@@ -165,10 +179,11 @@ impl Provider for Stripe {
     async fn refund(&self, key: PaymentId, deadline: Deadline) -> Result<Standing, Unknown> {
         let Some(id) = self.find(key, deadline).await? else { return Ok(Standing::Unseen) };
         let (form, step_key) = (request::refund(key, &id), request::key(key, Step::Refund));
-        match self.api.post::<Refund>("/v1/refunds", &step_key, &form, deadline).await? {
-            Answer::Done(refund) if refund.is_under_way() => Ok(Standing::Refunded),
+        match self.api.post::<Refund>("/v1/refunds", &step_key, &form, deadline).await {
+            Ok(Answer::Done(refund)) if refund.is_under_way() => Ok(Standing::Refunded),
             // Refused, as one that was done already is, or failed: the charge says which.
-            Answer::Done(_) | Answer::Refused(_) => self.look_at(&id, deadline).await,
+            Ok(Answer::Done(_) | Answer::Refused(_)) => self.look_at(&id, deadline).await,
+            Err(Unknown) => self.look_whether(&id, &Step::Refund.standing(), deadline).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use firstcome_proto::PaymentId;
 use form_urlencoded::Serializer;
 
-use crate::provider::Charge;
+use crate::provider::{Charge, Standing};
 
 /// Where our payment's id stands in everything that we make there.
 pub const PAYMENT_ID: &str = "payment_id";
@@ -22,6 +22,18 @@ pub enum Step {
     Void,
     /// Refunded.
     Refund,
+}
+
+impl Step {
+    /// How a charge stands once the step is done.
+    pub fn standing(self) -> Standing {
+        match self {
+            Self::Authorize => Standing::Authorized,
+            Self::Capture => Standing::Captured,
+            Self::Void => Standing::Voided,
+            Self::Refund => Standing::Refunded,
+        }
+    }
 }
 
 /// The idempotency key of a step: each is done once for a payment, however often it is asked for.

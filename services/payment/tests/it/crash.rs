@@ -2,6 +2,7 @@
 
 use std::{
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,10 @@ use futures::future::join_all;
 use sqlx::migrate::Migrator;
 use tonic::transport::Channel;
 
-use super::harness::{Charge, Databases, SECRET, moved};
+use super::{
+    harness::{Charge, Databases, SECRET, Shop, moved},
+    merchant::{Delivery, Merchant},
+};
 
 /// Longer than the claim of an event whose worker died.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +45,7 @@ async fn serve(
     sandbox: &TestDatabase,
     failpoint: &str,
 ) -> (Process, ChargeServiceClient<Channel>) {
-    let (process, channel) = start(payments, sandbox, failpoint).await;
+    let (process, channel) = start(payments, sandbox, failpoint, "").await;
     (process, ChargeServiceClient::new(channel))
 }
 
@@ -49,6 +53,7 @@ async fn start(
     payments: &TestDatabase,
     sandbox: &TestDatabase,
     failpoint: &str,
+    webhook_url: &str,
 ) -> (Process, Channel) {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|free| free.local_addr())
@@ -61,6 +66,7 @@ async fn start(
         .env("FIRSTCOME_SANDBOX_DATABASE_URL", &sandbox.url)
         .env("FIRSTCOME_SANDBOX_SLOW", "200ms")
         .env("FIRSTCOME_SANDBOX_WEBHOOK_SECRET", SECRET)
+        .env("FIRSTCOME_SANDBOX_WEBHOOK_URL", webhook_url)
         .env("FIRSTCOME_FAILPOINT", failpoint)
         .env("FIRSTCOME_LOG", "warn")
         .stderr(Stdio::null())
@@ -122,7 +128,7 @@ async fn a_process_that_dies_between_any_two_steps_charges_once() {
 async fn gives_back_although_it_dies(failpoint: &str) {
     let Databases { payments, sandbox } = Databases::make().await;
     let charge = Charge::on("pm_card_paid_late");
-    let (process, channel) = start(&payments, &sandbox, failpoint).await;
+    let (process, channel) = start(&payments, &sandbox, failpoint, "").await;
     let mut client = ChargeServiceClient::new(channel.clone());
     client.authorize(charge.request()).await.expect_err("no answer ever");
     let (payment_id, user_id) = (charge.id.to_wire(), charge.user.to_wire());
@@ -148,7 +154,7 @@ async fn gives_back_although_it_dies(failpoint: &str) {
     .await;
     drop(process);
 
-    let (_process, _) = start(&payments, &sandbox, "").await;
+    let (_process, _) = start(&payments, &sandbox, "", "").await;
     eventually(PATIENCE, || async {
         let settled: bool = sqlx::query_scalar(
             "select state = 'REFUNDED'
@@ -176,6 +182,34 @@ async fn a_process_that_dies_while_it_follows_an_event_up_gives_back_once() {
         "webhook.after_effect",
     ];
     join_all(points.map(gives_back_although_it_dies)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_told_before_it_died_is_told_again_and_recorded_once() {
+    let databases = Databases::make().await;
+    let shop = Arc::new(Shop::open_on(databases.clone(), &[]).await);
+    let merchant = Merchant::listen(Arc::new(|_| Delivery::Heard)).await;
+    merchant.serve(&shop);
+    let Databases { payments, sandbox } = databases;
+    let charge = Charge::on("pm_card_approve");
+    let (process, channel) = start(&payments, &sandbox, "sandbox.after_told", &merchant.url).await;
+    let authorized = ChargeServiceClient::new(channel).authorize(charge.request()).await;
+    authorized.expect("reserved");
+    eventually(PATIENCE, || async { merchant.told().values().sum::<usize>() == 1 }).await;
+    let untold = || async {
+        let untold: i64 = sqlx::query_scalar("select count(*) from events")
+            .fetch_one(&sandbox.pool)
+            .await
+            .expect("the outbox reads");
+        untold
+    };
+    drop(process);
+    assert_eq!(untold().await, 1, "who died has not forgotten it");
+
+    let (_process, _) = start(&payments, &sandbox, "", &merchant.url).await;
+    eventually(PATIENCE, || async { untold().await == 0 }).await;
+    assert_eq!(merchant.told().values().sum::<usize>(), 2, "one event, told twice");
+    assert_eq!(shop.events().await, (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
