@@ -1,5 +1,5 @@
-//! Webhooks: `POST /webhooks/{provider}`, passed on as they came. The edge reads the body to its end
-//! and finds the signature; what both are worth is payment's word.
+//! Webhooks: `POST /webhooks/{provider}`, passed on as they came. The edge reads the body to its
+//! end and finds the signature; what both are worth is payment's word.
 //!
 //! A provider reads nothing but the status, and sends again whatever is not 2xx:
 //!
@@ -8,7 +8,7 @@
 //! | 200 | on record |
 //! | 400 | the signature or the body is wrong, as providers' own examples answer |
 //! | 404 | nobody of that name sends webhooks here |
-//! | 405, 413, 429 | not a POST; above 64 KiB; too many of this address |
+//! | 405, 408, 413, 429 | not a POST; too slow; above 64 KiB; too many of this address |
 //! | 503 | not on record: payment cannot be reached, or the edge is full |
 
 use std::{

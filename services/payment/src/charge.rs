@@ -1,5 +1,6 @@
-//! The four commands, and what an event of the provider starts. Each command is: look at the row, decide by the table, ask the provider by key, let
-//! the row follow the provider's ledger, and decide once more on what is there now.
+//! The four commands, and what an event of the provider starts. Each command is: look at the row,
+//! decide by the table, ask the provider by key, let the row follow the provider's ledger, and
+//! decide once more on what is there now.
 //!
 //! The intent of an authorisation is its row, saved before the provider is asked. The other three
 //! need none of their own: whoever gave the command has no answer yet and gives it again.

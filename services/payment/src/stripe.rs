@@ -1,13 +1,13 @@
-//! Stripe's PaymentIntents over its public HTTP API: one intent for each payment, made and confirmed
-//! at once, captured by hand, refunded whole.
+//! Stripe's PaymentIntents over its public HTTP API: one intent for each payment, made and
+//! confirmed at once, captured by hand, refunded whole.
 //!
-//! Every POST carries an idempotency key made of our payment's id and the step, which Stripe honours
-//! for 24 hours. So an intent whose answer was lost is found by asking for it again, and older ones
-//! by our id in their metadata. Stripe has no tombstones and needs none of ours: a payment that was
-//! never begun was never asked for, and one whose fate is unknown is voided by asking for it again,
-//! which gives the intent there is (or, at worst, reserves the money for a moment), and cancelling
-//! it. An authorisation that is repeated after that hears the first answer again, and our row, which
-//! says VOIDED, does not listen.
+//! Every POST carries an idempotency key made of our payment's id and the step, which Stripe
+//! honours for 24 hours. So an intent whose answer was lost is found by asking for it again, and
+//! older ones by our id in their metadata. Stripe has no tombstones and needs none of ours: a
+//! payment that was never begun was never asked for, and one whose fate is unknown is voided by
+//! asking for it again, which gives the intent there is (or, at worst, reserves the money for a
+//! moment), and cancelling it. An authorisation that is repeated after that hears the first answer
+//! again, and our row, which says VOIDED, does not listen.
 
 pub mod api;
 pub mod event;

@@ -122,11 +122,13 @@ mod tests {
                 Some(Standing::Captured),
             ),
             (
-                r#"{"id":"pi_1","status":"succeeded","latest_charge":{"id":"ch_1","refunded":false}}"#,
+                r#"{"id":"pi_1","status":"succeeded",
+                    "latest_charge":{"id":"ch_1","refunded":false}}"#,
                 Some(Standing::Captured),
             ),
             (
-                r#"{"id":"pi_1","status":"succeeded","latest_charge":{"id":"ch_1","refunded":true}}"#,
+                r#"{"id":"pi_1","status":"succeeded",
+                    "latest_charge":{"id":"ch_1","refunded":true}}"#,
                 Some(Standing::Refunded),
             ),
             (r#"{"id":"pi_1","status":"canceled"}"#, Some(Standing::Voided)),
