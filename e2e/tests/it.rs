@@ -34,3 +34,5 @@ mod sale;
 mod scenarios;
 #[path = "it/web.rs"]
 mod web;
+#[path = "it/webhooks.rs"]
+mod webhooks;

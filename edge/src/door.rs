@@ -1,5 +1,6 @@
-//! The three dialects of the one port: gRPC, grpc-web, and plain pages; the latter two with the
-//! headers by which a browser lets a page of another origin in. Below the door all calls are gRPC.
+//! The dialects of the one port: gRPC, grpc-web, plain pages, and providers' webhooks; all but the
+//! first with the headers by which a browser lets a page of another origin in. Below the door all
+//! calls are gRPC.
 
 use std::{
     convert::Infallible,
@@ -12,11 +13,12 @@ use futures::future::{BoxFuture, Either};
 use http::{HeaderName, HeaderValue, Method, Request, Version, header};
 use tonic::body::Body;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
-use tower::{Layer as _, Service};
+use tower::{Layer as _, Service, util::BoxCloneService};
 use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer};
 
 use crate::{
     config::Config,
+    webhook,
     wire::{self, GRPC_MESSAGE, GRPC_STATUS, GRPC_STATUS_DETAILS, Response},
 };
 
@@ -50,6 +52,9 @@ pub fn cors(config: &Config) -> CorsLayer {
         .max_age(PREFLIGHT_MAX_AGE)
 }
 
+/// What answers webhooks on one connection.
+pub type Webhooks = BoxCloneService<Request<Body>, Response, Infallible>;
+
 /// What stands at the door of one connection.
 #[derive(Clone)]
 pub struct Door<S> {
@@ -59,9 +64,9 @@ pub struct Door<S> {
 
 impl<S: Clone> Door<S> {
     /// In front of the stack.
-    pub fn new(calls: S, cors: &CorsLayer, pages: Router) -> Self {
+    pub fn new(calls: S, webhooks: Webhooks, cors: &CorsLayer, pages: Router) -> Self {
         let grpc_web = GrpcWebLayer::new().layer(StatusInBody { inner: calls.clone() });
-        Self { calls, browser: cors.layer(Browser { grpc_web, pages }) }
+        Self { calls, browser: cors.layer(Browser { grpc_web, webhooks, pages }) }
     }
 }
 
@@ -100,10 +105,11 @@ fn content_type<B>(request: &Request<B>) -> Dialect {
     }
 }
 
-/// What a browser may want.
+/// What a browser may want, or a provider.
 #[derive(Clone)]
 struct Browser<S> {
     grpc_web: GrpcWebService<StatusInBody<S>>,
+    webhooks: Webhooks,
     pages: Router,
 }
 
@@ -123,6 +129,9 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if content_type(&request) == Dialect::GrpcWeb {
             return Box::pin(self.grpc_web.call(request));
+        }
+        if webhook::is_path(request.uri().path()) {
+            return self.webhooks.call(request);
         }
         let page = self.pages.call(request.map(axum::body::Body::new));
         Box::pin(async move { Ok(page.await?.map(Body::new)) })

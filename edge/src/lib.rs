@@ -3,7 +3,8 @@
 //!
 //! A call passes [`door`] (which dialect), the layers that [`stack`] lists, and [`dispatch`], where
 //! its way parts: forwarded as bytes ([`forward`]), gathered with others ([`place`]), or fed from
-//! a stream that many share ([`watch`]).
+//! a stream that many share ([`watch`]). Providers' webhooks have a way of their own
+//! ([`webhook`]).
 //!
 //! It owns no data and holds no rule of the business: what a request means is the services' word.
 
@@ -21,6 +22,7 @@ pub mod dispatch;
 pub mod forward;
 pub mod place;
 pub mod watch;
+pub mod webhook;
 
 pub mod address;
 pub mod limiter;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::IpAddr, sync::Arc};
 use axum::Router;
 use http::Request;
 use tonic::body::Body;
-use tower::{Service, ServiceBuilder};
+use tower::{Service, ServiceBuilder, util::BoxCloneService};
 use tower_http::cors::CorsLayer;
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     pages,
     route::Table,
     token::Verifier,
+    webhook::{PlainLayer, Webhooks},
     wire::Response,
 };
 
@@ -36,6 +37,7 @@ pub struct Stack {
     tokens: AuthenticateLayer,
     users: UserLimitLayer,
     dispatch: Dispatch,
+    webhooks: Webhooks,
 }
 
 impl Stack {
@@ -56,6 +58,7 @@ impl Stack {
                 limiter: Limiter::new(config.user_limit, "user"),
                 exempt: Arc::new(config.exempt_users.iter().copied().collect()),
             },
+            webhooks: Webhooks::new(ways.forward.payment.channel()),
             dispatch: Dispatch::new(ways),
         }
     }
@@ -73,6 +76,16 @@ impl Stack {
         + use<>,
     > {
         let admit = AdmitLayer { peer, proxies: self.proxies.clone(), table: self.table.clone() };
+        let webhooks = ServiceBuilder::new()
+            // Outermost: what the layers below say in gRPC, a provider hears in plain HTTP.
+            .layer(PlainLayer)
+            // The same layers as of a call, in the same order, and the same counts: webhooks take
+            // nobody's place for nothing. Who signs needs no token.
+            .layer(CatchPanicLayer)
+            .layer(self.shed.clone())
+            .layer(admit.clone())
+            .layer(self.addresses.clone())
+            .service(self.webhooks.clone());
         let calls = ServiceBuilder::new()
             // Outermost: a panic in any layer below is that call's fault, not its connection's.
             .layer(CatchPanicLayer)
@@ -91,7 +104,8 @@ impl Stack {
             // Last, because it needs all of the above; below it everything is allowed.
             .layer(AuthorizeLayer)
             .service(self.dispatch.clone());
-        Door::new(calls, &self.cors, self.pages.clone())
+        let webhooks = BoxCloneService::new(webhooks);
+        Door::new(calls, webhooks, &self.cors, self.pages.clone())
     }
 
     /// Forgets callers who have not called for a while.

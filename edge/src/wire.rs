@@ -63,7 +63,7 @@ pub async fn read_message(mut body: Body) -> Result<Bytes, Refusal> {
 
 /// Reads past what was refused, within reason: an HTTP/1.1 client that is still sending when its
 /// connection closes never sees why.
-async fn skip(mut body: Body) {
+pub async fn skip(mut body: Body) {
     let mut skipped = 0;
     while let Some(Ok(frame)) = body.frame().await {
         skipped += frame.data_ref().map_or(0, Bytes::len);

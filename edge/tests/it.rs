@@ -17,3 +17,5 @@ mod tokens;
 mod watching;
 #[path = "it/web.rs"]
 mod web;
+#[path = "it/webhooks.rs"]
+mod webhooks;

@@ -16,6 +16,8 @@ use crate::{
 const GRPCURL_VARIABLE: &str = "FIRSTCOME_GRPCURL";
 /// Where races find how often they are run.
 const ROUNDS_VARIABLE: &str = "FIRSTCOME_RACE_ROUNDS";
+/// Where payment's tests find stripe-mock.
+const STRIPE_MOCK_VARIABLE: &str = "FIRSTCOME_STRIPE_MOCK";
 
 /// Which steps.
 #[derive(clap::Args)]
@@ -172,6 +174,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::grpcurl() {
                 Ok(grpcurl) => drop(tests.env(GRPCURL_VARIABLE, grpcurl)),
                 Err(error) => skipped.push(format!("the grpcurl story of e2e: {error:#}")),
+            }
+            match tool::stripe_mock() {
+                Ok(mock) => drop(tests.env(STRIPE_MOCK_VARIABLE, mock)),
+                Err(error) => skipped.push(format!("payment's test on stripe-mock: {error:#}")),
             }
             tool::run(tests.args(["test", "--workspace"]))
         }

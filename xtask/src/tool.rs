@@ -15,6 +15,8 @@ use crate::workbench::root;
 const BUF: &str = "@bufbuild/buf@1.75.0";
 /// Calls the edge as a stranger would.
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
+/// Checks what we ask of Stripe against the description of its API.
+const STRIPE_MOCK: &str = "github.com/stripe/stripe-mock@v0.203.0";
 
 /// buf, or why there is none.
 pub fn buf() -> Result<PathBuf> {
@@ -37,16 +39,25 @@ pub fn buf() -> Result<PathBuf> {
 
 /// grpcurl, or why there is none.
 pub fn grpcurl() -> Result<PathBuf> {
+    go_program("grpcurl", GRPCURL)
+}
+
+/// stripe-mock, or why there is none.
+pub fn stripe_mock() -> Result<PathBuf> {
+    go_program("stripe-mock", STRIPE_MOCK)
+}
+
+fn go_program(name: &str, module: &str) -> Result<PathBuf> {
     let folder = tools().join("bin");
-    let program = folder.join("grpcurl");
+    let program = folder.join(name);
     if program.exists() {
         return Ok(program);
     }
     if !exists("go") {
-        bail!("no go on this machine to install {GRPCURL} with");
+        bail!("no go on this machine to install {module} with");
     }
-    eprintln!("installing {GRPCURL} with go into {} ...", folder.display());
-    run(Command::new("go").args(["install", GRPCURL]).env("GOBIN", &folder))?;
+    eprintln!("installing {module} with go into {} ...", folder.display());
+    run(Command::new("go").args(["install", module]).env("GOBIN", &folder))?;
     Ok(program)
 }
 

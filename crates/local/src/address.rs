@@ -14,6 +14,10 @@ use crate::{Certificates, Role, Service, certificates, process::Launch};
 /// On one's own machine nobody waits long for a goodbye.
 const DRAIN_TIMEOUT: &str = "5s";
 
+/// What the sandbox of a private mesh signs its webhooks with. No secret to anybody who has this
+/// source, and it need not be: an event only makes payment look into the sandbox's own ledger.
+const SANDBOX_WEBHOOK_SECRET: &str = "whsec_of_a_private_mesh";
+
 /// The places of one mesh.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Address {
@@ -107,6 +111,11 @@ impl Address {
             Service::Payment => {
                 let sandbox = self.database_url(Role::Sandbox).to_owned();
                 env.push(("FIRSTCOME_SANDBOX_DATABASE_URL", sandbox));
+                // The sandbox's webhooks come in as a provider's would: through the public port.
+                let webhooks = format!("{}/webhooks/sandbox", endpoint(Service::Edge));
+                env.push(("FIRSTCOME_SANDBOX_WEBHOOK_URL", webhooks));
+                let secret = SANDBOX_WEBHOOK_SECRET.to_owned();
+                env.push(("FIRSTCOME_SANDBOX_WEBHOOK_SECRET", secret));
             }
             // A rush gives each buyer an address of its own.
             Service::Edge => env.push(("FIRSTCOME_TRUSTED_PROXIES", "127.0.0.1/32".to_owned())),

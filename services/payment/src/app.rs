@@ -7,16 +7,21 @@ use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
 use firstcome_proto::payment_v1::{
     charge_service_server::ChargeServiceServer, payment_service_server::PaymentServiceServer,
+    webhook_service_server::WebhookServiceServer,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
     charge::Charges,
-    config::{Databases, Serve},
-    rpc::{charge_service, payment_service},
-    sandbox::{Ledger, Sandbox},
+    config::{Databases, ProviderKind, Serve},
+    provider::{Provider, Reader},
+    rpc::{charge_service, payment_service, webhook_service},
+    sandbox::{self, Habits, Ledger, Sandbox, teller::Merchant},
     store::Store,
+    stripe::{self, Stripe},
+    webhook::{Sender, Webhooks, worker::Worker},
 };
 
 /// The binary's name, and the health service's word for "ready".
@@ -31,7 +36,17 @@ pub static SANDBOX_MIGRATIONS: Migrator = sqlx::migrate!("./sandbox-migrations")
 pub struct App {
     credentials: Option<Credentials>,
     store: Store,
-    sandbox: Sandbox,
+    partner: Partner,
+}
+
+/// Who moves the money.
+struct Partner {
+    name: &'static str,
+    provider: Arc<dyn Provider>,
+    /// How its webhooks are known; without a secret anybody could sign, and nobody is believed.
+    sender: Option<Sender>,
+    /// The sandbox has a life of its own here, and perhaps somebody to tell of it.
+    sandbox: Option<(Sandbox, Option<Merchant>)>,
 }
 
 impl App {
@@ -41,10 +56,11 @@ impl App {
         let connections = config.database_connections;
         let store = Store::connect(&config.databases.database_url, connections);
         let store = store.await.context("database")?;
-        let ledger = Ledger::connect(&config.databases.sandbox_database_url, connections);
-        let ledger = ledger.await.context("sandbox provider's database")?;
-        let sandbox = Sandbox::new(ledger, config.sandbox_slow);
-        Ok(Self { credentials, store, sandbox })
+        let partner = match config.partner.provider {
+            ProviderKind::Sandbox => Partner::sandbox(config).await?,
+            ProviderKind::Stripe => Partner::stripe(config, &store),
+        };
+        Ok(Self { credentials, store, partner })
     }
 
     /// Serves until `shutdown` begins, then answers what is in flight.
@@ -54,27 +70,75 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, sandbox } = self;
-        let charges = Charges::new(store.clone(), Arc::new(sandbox.clone()));
+        let Self { credentials, store, partner } = self;
+        let Partner { name, provider, sender, sandbox } = partner;
+        if let Some((sandbox, merchant)) = &sandbox {
+            sandbox.start(merchant.clone(), &shutdown);
+        }
+        let charges = Charges::new(store.clone(), provider);
+        let recorded = Arc::new(Notify::new());
+        let webhooks = Webhooks::new(sender, store.clone(), Arc::clone(&recorded));
+        Worker { provider: name, store: store.clone(), charges: charges.clone(), recorded }
+            .start(&shutdown);
         let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(ChargeServiceServer::new(charge_service::Service(charges)))
-            .add_service(PaymentServiceServer::new(payment_service::Service(store.clone())));
+            .add_service(PaymentServiceServer::new(payment_service::Service(store.clone())))
+            .add_service(WebhookServiceServer::new(webhook_service::Service(webhooks)));
         server.serve(listener, shutdown.clone(), drain_timeout).await?;
         let rest = async {
-            store.close(drain_timeout).await;
-            sandbox.close(drain_timeout).await;
+            // The duties use the queues that are closed next.
             shutdown.finished().await;
+            store.close(drain_timeout).await;
+            if let Some((sandbox, _)) = sandbox {
+                sandbox.close(drain_timeout).await;
+            }
         };
         shutdown.within(drain_timeout, rest).await;
         Ok(())
     }
 }
 
-/// Brings both schemas up to date.
+impl Partner {
+    async fn sandbox(config: &Serve) -> anyhow::Result<Self> {
+        let told = &config.partner;
+        let merchant = told.merchant();
+        let habits = Habits { slow: told.sandbox_slow, tells: merchant.is_some() };
+        let url = config.databases.sandbox_database_url.as_ref();
+        let url = url.context("the sandbox provider needs a database")?;
+        let ledger = Ledger::connect(url, config.database_connections, habits);
+        let ledger = ledger.await.context("sandbox provider's database")?;
+        let sandbox = Sandbox::new(ledger);
+        Ok(Self {
+            name: sandbox::NAME,
+            provider: Arc::new(sandbox.clone()),
+            sender: sender(sandbox::NAME, &told.sandbox_webhook_secret, sandbox::event::read),
+            sandbox: Some((sandbox, merchant)),
+        })
+    }
+
+    fn stripe(config: &Serve, store: &Store) -> Self {
+        let told = &config.partner;
+        let key = told.stripe_secret_key.clone();
+        let stripe = Stripe::new(&told.stripe_base_url, key, store.clone());
+        Self {
+            name: stripe::NAME,
+            provider: Arc::new(stripe),
+            sender: sender(stripe::NAME, &told.stripe_webhook_secret, stripe::event::read),
+            sandbox: None,
+        }
+    }
+}
+
+fn sender(name: &'static str, secret: &SecretString, read: Reader) -> Option<Sender> {
+    let is_signed = !secret.expose_secret().is_empty();
+    is_signed.then(|| Sender { name, secret: secret.clone(), read })
+}
+
+/// Brings the schemas up to date: payment's, and the sandbox provider's where there is one.
 pub async fn migrate(databases: &Databases) -> anyhow::Result<()> {
     Pool::migrate(&databases.database_url, &MIGRATIONS).await.context("payment's schema")?;
-    let sandbox = Pool::migrate(&databases.sandbox_database_url, &SANDBOX_MIGRATIONS);
-    sandbox.await.context("sandbox provider's schema")
+    let Some(url) = &databases.sandbox_database_url else { return Ok(()) };
+    Pool::migrate(url, &SANDBOX_MIGRATIONS).await.context("sandbox provider's schema")
 }

@@ -1,5 +1,6 @@
-//! The four commands. Each is: look at the row, decide by the table, ask the provider by key, let
-//! the row follow the provider's ledger, and decide once more on what is there now.
+//! The four commands, and what an event of the provider starts. Each command is: look at the row,
+//! decide by the table, ask the provider by key, let the row follow the provider's ledger, and
+//! decide once more on what is there now.
 //!
 //! The intent of an authorisation is its row, saved before the provider is asked. The other three
 //! need none of their own: whoever gave the command has no answer yet and gives it again.
@@ -14,13 +15,17 @@ use firstcome_proto::{PaymentId, UserId};
 
 use crate::{
     error::Error,
-    payment::{Command, Decision, Intent, Payment, decide},
+    payment::{Command, Decision, Intent, Payment, Remedy, decide, remedy},
     provider::{Charge, Provider, Standing, Unknown},
     store::Store,
 };
 
 /// Kept back from the caller's deadline, so that it hears "unknown" instead of nothing.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+/// A charge may move once more while we void it; then it is refunded. Whatever needs more is looked
+/// at again later.
+const REMEDIES_MAX: usize = 3;
 
 /// Moves money, each step exactly once by the payment's id.
 #[derive(Clone)]
@@ -69,16 +74,40 @@ impl Charges {
         user: UserId,
         deadline: Deadline,
     ) -> Result<Payment, Error> {
+        let payment = match self.store.find(id, deadline).await? {
+            Some(payment) => payment,
+            // Never seen. Our row is tombstone enough: the provider is never asked to take money
+            // under a key whose payment is not on record, and this record says no. An
+            // authorisation that saves its intent just before is what the row then says.
+            None => self.store.bury(id, user).await?,
+        };
         let asked = self.provider.void(id, deadline);
-        if let Some(payment) = self.store.find(id, deadline).await? {
-            return self.carry_out(Command::Void, payment, asked, deadline).await;
+        self.carry_out(Command::Void, payment, asked, deadline).await
+    }
+
+    /// Looks a charge up at the provider, because an event says that something happened there,
+    /// lets the row follow, and gives back what was paid although we had given it up: whoever gave
+    /// it up has told the buyer so.
+    pub async fn catch_up(&self, id: PaymentId, deadline: Deadline) -> Result<(), Error> {
+        let Some(payment) = self.store.find(id, deadline).await? else { return Ok(()) };
+        let mut standing = ask(self.provider.look(id, deadline), deadline).await?;
+        for _ in 0..REMEDIES_MAX {
+            let Some(state) = standing.state() else { return Ok(()) };
+            standing = match remedy(payment.state, state) {
+                Remedy::Nothing => return Ok(()),
+                Remedy::Follow => {
+                    self.store.follow(id, standing, deadline).await?;
+                    failpoint::hit("payment.after_commit");
+                    return Ok(());
+                }
+                Remedy::Void => ask(self.provider.void(id, deadline), deadline).await?,
+                Remedy::Refund => ask(self.provider.refund(id, deadline), deadline).await?,
+            };
+            failpoint::hit("payment.after_provider");
+            tracing::warn!(payment = %id, given_up = payment.state.name(), ?standing,
+                "money moved for a payment that was given up");
         }
-        // Never seen: the provider's tombstone first, then ours. Between the two an authorisation
-        // may save its intent; it finds the provider's tombstone, and our row follows.
-        let standing = ask(asked, deadline).await?;
-        failpoint::hit("payment.after_provider");
-        let payment = self.store.bury(id, user).await?;
-        self.follow(Command::Void, payment, standing, deadline).await
+        Err(Error::ProviderUnknown)
     }
 
     /// Does what the table says of a payment in its present state.

@@ -7,7 +7,7 @@ use firstcome_postgres::Trouble;
 use firstcome_proto::{Reason, Refusal};
 use tonic::Status;
 
-use crate::payment::State;
+use crate::{payment::State, provider::Unreadable, signature::Fault};
 
 /// How long a caller should wait before it asks an unreachable system again.
 const UNAVAILABLE_RETRY: Duration = Duration::from_millis(200);
@@ -27,6 +27,15 @@ pub enum Error {
     /// The payment's state does not allow this, now or ever.
     #[error("the payment is {}", .0.name())]
     WrongState(State),
+    /// Webhooks of this provider are not taken here.
+    #[error("no such provider")]
+    NoSuchProvider,
+    /// A webhook that nobody we know has signed about now.
+    #[error(transparent)]
+    Signature(#[from] Fault),
+    /// A webhook that is signed and makes no sense.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// The provider gave no answer; it may have done what it was asked.
     #[error("the provider's answer is unknown")]
     ProviderUnknown,
@@ -64,6 +73,9 @@ impl From<Error> for Refusal {
             Error::WrongState(state) => {
                 Refusal::because(Reason::WrongState, message).with("state", state.name())
             }
+            Error::NoSuchProvider => Refusal::not_found("provider"),
+            Error::Signature(_) => Refusal::because(Reason::SignatureInvalid, message),
+            Error::Unreadable(Unreadable(what)) => Refusal::invalid("body", what),
             Error::ProviderUnknown | Error::StoreUnavailable => {
                 Refusal::because(Reason::UpstreamUnavailable, message)
                     .retry_after(UNAVAILABLE_RETRY)

@@ -5,8 +5,11 @@
 //!
 //! Failpoints, in the order in which a call passes them: `payment.after_intent` (the row is saved,
 //! the provider not asked), `payment.after_provider` (it answered, the row does not know),
-//! `payment.after_commit` (the row knows, the caller does not). Inside the sandbox provider:
-//! `sandbox.after_commit` (its ledger has moved, nobody was told).
+//! `payment.after_commit` (the row knows, the caller does not). A webhook passes
+//! `webhook.before_effect` (it is on record, its sender knows) and `webhook.after_effect` (the
+//! payment has followed, the record does not know). Inside the sandbox provider:
+//! `sandbox.after_commit` (its ledger has moved, nobody was told) and `sandbox.after_told` (its
+//! merchant has heard, its outbox does not know).
 
 pub mod app;
 pub mod config;
@@ -14,8 +17,13 @@ pub mod error;
 
 pub mod charge;
 pub mod payment;
+pub mod signature;
+pub mod webhook;
 
 pub mod provider;
 pub mod rpc;
 pub mod sandbox;
 pub mod store;
+pub mod stripe;
+
+mod http_client;

@@ -15,7 +15,7 @@ pub enum State {
     Declined,
     /// The money was taken.
     Captured,
-    /// Never to be taken; final.
+    /// Never to be taken; final, unless it is taken all the same and has to be given back.
     Voided,
     /// Taken and given back; final.
     Refunded,
@@ -56,7 +56,8 @@ impl State {
             Self::Authorizing => 0,
             Self::Authorized => 1,
             Self::Captured => 2,
-            Self::Declined | Self::Voided | Self::Refunded => 3,
+            Self::Declined | Self::Voided => 3,
+            Self::Refunded => 4,
         }
     }
 
@@ -67,7 +68,18 @@ impl State {
             Self::Authorizing => next != Self::Authorizing,
             Self::Authorized => matches!(next, Self::Captured | Self::Voided | Self::Refunded),
             Self::Captured => next == Self::Refunded,
-            Self::Declined | Self::Voided | Self::Refunded => false,
+            // A late "paid" never opens it again; only that it was given back is worth knowing.
+            Self::Declined | Self::Voided => next == Self::Refunded,
+            Self::Refunded => false,
+        }
+    }
+
+    /// True when a payment in this state has to be looked up because its provider says, now or
+    /// belatedly, that it came to that one. What we know already costs no question.
+    pub fn is_news(self, told: Self) -> bool {
+        match self {
+            Self::Declined | Self::Voided => told != self && told.rank() != self.rank(),
+            _ => told.rank() > self.rank(),
         }
     }
 }
@@ -119,6 +131,30 @@ pub fn decide(state: State, command: Command) -> Decision {
 
         (S::Refunded, C::Authorize | C::Void | C::Refund) => Answer,
         (S::Refunded, C::Capture) => Refuse,
+    }
+}
+
+/// What there is to do about a charge that was looked up at its provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing: the two agree, or the payment is ahead of an answer that took its time.
+    Nothing,
+    /// The row follows.
+    Follow,
+    /// We gave it up, and the money is reserved: give up the reservation.
+    Void,
+    /// We gave it up, and the money is taken: give it back.
+    Refund,
+}
+
+/// The table. Rows are our states, columns the provider's.
+pub fn remedy(ours: State, theirs: State) -> Remedy {
+    use {Remedy::*, State as S};
+    match (ours, theirs) {
+        (S::Declined | S::Voided, S::Authorized) => Void,
+        (S::Declined | S::Voided, S::Captured) => Refund,
+        (ours, theirs) if ours.may_become(theirs) => Follow,
+        _ => Nothing,
     }
 }
 
@@ -203,6 +239,51 @@ mod tests {
                 }
             }
             assert_eq!(State::from_name(from.name()), Some(from));
+        }
+    }
+
+    #[test]
+    fn what_is_given_up_is_never_opened_again_but_given_back() {
+        use Remedy::{Follow as F, Nothing as N, Refund as R, Void as V};
+        let table = [
+            //                    AUTHORIZING AUTHORIZED DECLINED CAPTURED VOIDED REFUNDED
+            (State::Authorizing, [N, F, F, F, F, F]),
+            (State::Authorized, [N, N, N, F, F, F]),
+            (State::Declined, [N, V, N, R, N, F]),
+            (State::Captured, [N, N, N, N, N, F]),
+            (State::Voided, [N, V, N, R, N, F]),
+            (State::Refunded, [N, N, N, N, N, N]),
+        ];
+        assert_eq!(table.map(|(state, _)| state), State::ALL);
+        for (ours, row) in table {
+            for (theirs, want) in State::ALL.into_iter().zip(row) {
+                assert_eq!(remedy(ours, theirs), want, "{ours:?}, and they say {theirs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_is_news_where_it_could_change_anything() {
+        let table = [
+            //                    AUTHORIZING AUTHORIZED DECLINED CAPTURED VOIDED REFUNDED
+            (State::Authorizing, [0, 1, 1, 1, 1, 1]),
+            (State::Authorized, [0, 0, 1, 1, 1, 1]),
+            (State::Declined, [0, 1, 0, 1, 0, 1]),
+            (State::Captured, [0, 0, 1, 0, 1, 1]),
+            (State::Voided, [0, 1, 0, 1, 0, 1]),
+            (State::Refunded, [0, 0, 0, 0, 0, 0]),
+        ];
+        assert_eq!(table.map(|(state, _)| state), State::ALL);
+        for (ours, row) in table {
+            for (told, want) in State::ALL.into_iter().zip(row) {
+                if told == State::Authorizing {
+                    continue; // no provider tells that
+                }
+                assert_eq!(ours.is_news(told), want == 1, "{ours:?} told {told:?}");
+                if remedy(ours, told) != Remedy::Nothing {
+                    assert!(ours.is_news(told), "{ours:?} told {told:?} needs a remedy");
+                }
+            }
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Charge {
 /// A refused step is one after which the charge stands as before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The provider has never heard of it.
+    /// The provider has never heard of it, or has not decided.
     Unseen,
     /// Reserved.
     Authorized,
@@ -49,6 +49,28 @@ impl Standing {
     }
 }
 
+/// What a provider tells us unasked: that something happened to a charge. It wakes us up; what is
+/// true is what [`Provider::look`] then says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The provider's own id; a redelivery has the same.
+    pub id: String,
+    /// Its kind, in the provider's word.
+    pub told: String,
+    /// Whose charge, where it is one of ours, and the state that it came to.
+    pub about: Option<(PaymentId, State)>,
+    /// The provider's own name of the charge, where it has one.
+    pub reference: Option<String>,
+}
+
+/// A body that is no event of this provider, signed though it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+/// How the body of a provider's webhook reads.
+pub type Reader = fn(&[u8]) -> Result<Vec<Event>, Unreadable>;
+
 /// No answer came: the provider did what it was asked, or will, or never heard of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the provider's answer is unknown")]
@@ -65,6 +87,9 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Gives a reservation up, and leaves a tombstone where there is none yet.
     async fn void(&self, key: PaymentId, deadline: Deadline) -> Result<Standing, Unknown>;
+
+    /// Only looks how the charge stands.
+    async fn look(&self, key: PaymentId, deadline: Deadline) -> Result<Standing, Unknown>;
 
     /// Gives back what was taken, whole.
     async fn refund(&self, key: PaymentId, deadline: Deadline) -> Result<Standing, Unknown>;

@@ -2,6 +2,7 @@
 
 pub mod charge_service;
 pub mod payment_service;
+pub mod webhook_service;
 
 use firstcome_proto::{payment_v1 as wire, timestamp};
 

@@ -3,6 +3,9 @@
 //! The three statements of the hot path take many payments at once and answer each; a [`Batcher`]
 //! in front of each gathers what comes while the last batch is out.
 
+pub mod inbox;
+mod reference;
+
 use std::{collections::HashMap, future::Future, marker::PhantomData, time::Duration};
 
 use firstcome_mesh::{
@@ -295,7 +298,8 @@ impl Statement for Follow {
                and (payments.state = 'AUTHORIZING' and told.state <> 'AUTHORIZING'
                     or payments.state = 'AUTHORIZED'
                        and told.state in ('CAPTURED', 'VOIDED', 'REFUNDED')
-                    or payments.state = 'CAPTURED' and told.state = 'REFUNDED')
+                    or payments.state in ('CAPTURED', 'DECLINED', 'VOIDED')
+                       and told.state = 'REFUNDED')
              returning payments.payment_id, user_id, amount_minor, currency, payment_method,
                        payments.state, payments.decline_code, created_at, updated_at"#,
             &ids,

@@ -4,6 +4,13 @@ mod it {
     mod charge;
     mod crash;
     mod harness;
+    mod merchant;
     mod payment;
+    mod provider;
+    mod refund;
     mod state;
+    mod stripe;
+    mod stripe_mock;
+    mod stripe_peer;
+    mod webhook;
 }

@@ -80,6 +80,9 @@ impl Store {
                 "select count(*) from payments where state in ('AUTHORIZING', 'AUTHORIZED')",
             ),
             (&self.sandbox, "select count(*) from charges where state = 'AUTHORIZED'"),
+            (&self.payment, "select count(*) from webhook_events where due_at is not null"),
+            (&self.sandbox, "select count(*) from events"),
+            (&self.sandbox, "select count(*) from charges where pays_at is not null"),
         ];
         for (pool, sql) in unfinished {
             let count: i64 = sqlx::query_scalar(sql).fetch_one(pool).await?;

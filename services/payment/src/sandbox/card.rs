@@ -15,6 +15,12 @@ pub enum Card {
     AnswerLost,
     /// `pm_card_capture_refused`: can be authorised, never captured.
     CaptureRefused,
+    /// `pm_card_webhook_only`: no authorisation of it is ever answered. After a while the sandbox
+    /// takes the money by itself, and only a webhook says so. A void in time prevents that.
+    WebhookOnly,
+    /// `pm_card_paid_late`: no authorisation of it is ever answered. Its void is, and a while after
+    /// that the sandbox takes the money all the same, and says so by a webhook.
+    PaidLate,
     /// Anything else: declined, `invalid_card`.
     Unknown,
 }
@@ -29,6 +35,8 @@ impl Card {
             "pm_card_slow" => Self::Slow,
             "pm_card_answer_lost" => Self::AnswerLost,
             "pm_card_capture_refused" => Self::CaptureRefused,
+            "pm_card_webhook_only" => Self::WebhookOnly,
+            "pm_card_paid_late" => Self::PaidLate,
             _ => Self::Unknown,
         }
     }
@@ -36,10 +44,21 @@ impl Card {
     /// Why an authorisation is declined; `None` when it is not.
     pub fn decline_code(self) -> Option<&'static str> {
         match self {
-            Self::Approve | Self::Slow | Self::AnswerLost | Self::CaptureRefused => None,
+            Self::Approve
+            | Self::Slow
+            | Self::AnswerLost
+            | Self::CaptureRefused
+            | Self::WebhookOnly
+            | Self::PaidLate => None,
             Self::Decline => Some("card_declined"),
             Self::InsufficientFunds => Some("insufficient_funds"),
             Self::Unknown => Some("invalid_card"),
         }
+    }
+
+    /// Whether no authorisation of it is ever answered; the charge is pending until the sandbox
+    /// pays it by itself.
+    pub fn never_answers(self) -> bool {
+        matches!(self, Self::WebhookOnly | Self::PaidLate)
     }
 }

@@ -1,21 +1,23 @@
 //! One app on a port of its own, with its own two databases.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use clap::Parser as _;
-use firstcome_mesh::{Identity, Shutdown, identity, upstream};
+use firstcome_mesh::{Identity, Shutdown, config::Validate as _, identity, upstream};
 use firstcome_payment::{
     app::{App, MIGRATIONS, SANDBOX_MIGRATIONS},
     config::{Command, Config},
+    payment::Intent,
 };
 use firstcome_proto::{
     PaymentId, Reason, Refusal, SessionId, UserId,
     access::Role,
     money_v1::Money,
     payment_v1::{
-        AuthorizeRequest, CaptureRequest, GetPaymentRequest, Payment, PaymentState, RefundRequest,
-        VoidRequest, charge_service_client::ChargeServiceClient,
-        payment_service_client::PaymentServiceClient,
+        AuthorizeRequest, CaptureRequest, GetPaymentRequest, Payment, PaymentState,
+        ReceiveWebhookRequest, RefundRequest, VoidRequest,
+        charge_service_client::ChargeServiceClient, payment_service_client::PaymentServiceClient,
+        webhook_service_client::WebhookServiceClient,
     },
 };
 use firstcome_testkit::{TestDatabase, stores};
@@ -27,10 +29,30 @@ use uuid::Uuid;
 /// Short, so that nobody waits for the slow card; long enough to get a void in between.
 pub const SLOW: Duration = Duration::from_millis(600);
 
+/// What every shop's provider signs with.
+pub const SECRET: &str = "whsec_of_these_tests";
+
+/// The databases that a shop's replicas share.
+#[derive(Clone)]
+pub struct Databases {
+    pub payments: Arc<TestDatabase>,
+    pub sandbox: Arc<TestDatabase>,
+}
+
+impl Databases {
+    pub async fn make() -> Self {
+        let payments = stores().await.database("fc_payment", &MIGRATIONS).await;
+        let sandbox = stores().await.database("fc_sandbox", &SANDBOX_MIGRATIONS).await;
+        Self { payments: Arc::new(payments), sandbox: Arc::new(sandbox) }
+    }
+}
+
 pub struct Shop {
-    pub sandbox: TestDatabase,
+    pub payments: Arc<TestDatabase>,
+    pub sandbox: Arc<TestDatabase>,
     pub charges: ChargeServiceClient<Channel>,
     pub own: PaymentServiceClient<Channel>,
+    pub webhooks: WebhookServiceClient<Channel>,
     shutdown: Shutdown,
 }
 
@@ -42,29 +64,66 @@ impl Drop for Shop {
 
 impl Shop {
     pub async fn open() -> Self {
-        let payments = stores().await.database("fc_payment", &MIGRATIONS).await;
-        let sandbox = stores().await.database("fc_sandbox", &SANDBOX_MIGRATIONS).await;
+        Self::open_on(Databases::make().await, &[]).await
+    }
+
+    /// A replica on these databases, with more flags.
+    pub async fn open_on(databases: Databases, flags: &[String]) -> Self {
+        let Databases { payments, sandbox } = databases;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let config = Config::parse_from([
-            "firstcome-payment",
-            "serve",
-            "--listen=127.0.0.1:0",
-            &format!("--database-url={}", payments.url),
-            &format!("--sandbox-database-url={}", sandbox.url),
-            &format!("--sandbox-slow={}ms", SLOW.as_millis()),
-        ]);
+        let mut args = vec![
+            "firstcome-payment".to_owned(),
+            "serve".to_owned(),
+            "--listen=127.0.0.1:0".to_owned(),
+            format!("--database-url={}", payments.url),
+            format!("--sandbox-database-url={}", sandbox.url),
+            format!("--sandbox-slow={}ms", SLOW.as_millis()),
+            format!("--sandbox-webhook-secret={SECRET}"),
+        ];
+        args.extend_from_slice(flags);
+        let config = Config::parse_from(args);
+        assert_eq!(config.faults(), Vec::<String>::new());
         let Command::Serve(serve) = config.command else { unreachable!("asked to serve") };
         let app = App::build(&serve).await.expect("the app starts");
         let shutdown = Shutdown::new();
         tokio::spawn(app.serve(listener, shutdown.clone(), Duration::from_secs(5)));
         let channel = upstream::channel(&format!("http://{address}")).expect("an endpoint");
         Self {
+            payments,
             sandbox,
             charges: ChargeServiceClient::new(channel.clone()),
-            own: PaymentServiceClient::new(channel),
+            own: PaymentServiceClient::new(channel.clone()),
+            webhooks: WebhookServiceClient::new(channel),
             shutdown,
         }
+    }
+
+    /// Passes a webhook on, as the edge does.
+    pub async fn hear(&self, signature: &str, body: &[u8]) -> Result<(), Status> {
+        self.hear_from("sandbox", signature, body).await
+    }
+
+    pub async fn hear_from(
+        &self,
+        provider: &str,
+        signature: &str,
+        body: &[u8],
+    ) -> Result<(), Status> {
+        let request = ReceiveWebhookRequest {
+            provider: provider.to_owned(),
+            signature: signature.to_owned(),
+            body: body.to_vec().into(),
+        };
+        self.webhooks.clone().receive_webhook(request).await.map(drop)
+    }
+
+    /// Events on record, and those of them that are still to be followed up.
+    pub async fn events(&self) -> (i64, i64) {
+        sqlx::query_as("select count(*), count(due_at) from webhook_events")
+            .fetch_one(&self.payments.pool)
+            .await
+            .expect("the inbox reads")
     }
 
     pub async fn authorize(&self, charge: &Charge) -> Result<Payment, Status> {
@@ -129,6 +188,11 @@ impl Charge {
     pub fn on(card: &'static str) -> Self {
         let (id, user) = (PaymentId(Uuid::new_v4()), UserId(Uuid::new_v4()));
         Self { id, user, amount_minor: 5000, card }
+    }
+
+    /// What payment makes of the request.
+    pub fn intent(&self) -> Intent {
+        Intent::try_from(self.request()).expect("a good request")
     }
 
     pub fn request(&self) -> AuthorizeRequest {

@@ -1,0 +1,96 @@
+//! Follows events up, in every replica at once: looks the charge up at the provider, lets the
+//! payment follow, and gives back what was paid although we had given it up. What fails comes again
+//! after a pause, however often: nothing that was recorded is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use firstcome_mesh::{Deadline, Shutdown, failpoint};
+use firstcome_proto::PaymentId;
+use futures::{StreamExt as _, stream};
+use tokio::sync::Notify;
+
+use crate::{
+    charge::Charges,
+    error::Error,
+    store::{Store, inbox::DueEvent},
+};
+
+/// Without a wake-up: for what failed, and for what another replica recorded and left.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Events that one look takes.
+const EVENTS_MAX: i64 = 64;
+/// Followed up at once. Each is a few calls of the provider; payments come first.
+const AT_ONCE_MAX: usize = 8;
+/// For one event, with all its calls; the claim of an event lasts longer.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often events are looked through for what may be forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
+/// The worker and what it needs.
+#[derive(Clone)]
+pub struct Worker {
+    /// Whose events.
+    pub provider: &'static str,
+    /// The inbox.
+    pub store: Store,
+    /// The way to follow up.
+    pub charges: Charges,
+    /// Told when an event was recorded here.
+    pub recorded: Arc<Notify>,
+}
+
+impl Worker {
+    /// Starts it; it ends when the process does.
+    pub fn start(self, shutdown: &Shutdown) {
+        let (worker, end) = (self.clone(), shutdown.clone());
+        shutdown.spawn(async move {
+            while !end.has_begun() {
+                tokio::select! {
+                    () = worker.recorded.notified() => {}
+                    _ = end.sleep(LOOK_EVERY) => {}
+                }
+                worker.follow_up_all(&end).await;
+            }
+        });
+        let end = shutdown.clone();
+        shutdown.spawn(async move {
+            while end.sleep(FORGET_EVERY).await {
+                if let Err(error) = self.store.forget_events().await {
+                    tracing::warn!(%error, "forget old events later");
+                }
+            }
+        });
+    }
+
+    async fn follow_up_all(&self, end: &Shutdown) {
+        while !end.has_begun() {
+            let Ok(due) = self.store.claim_events(self.provider, EVENTS_MAX).await else { return };
+            if due.is_empty() {
+                return;
+            }
+            stream::iter(due).for_each_concurrent(AT_ONCE_MAX, |event| self.follow_up(event)).await;
+        }
+    }
+
+    async fn follow_up(&self, event: DueEvent) {
+        failpoint::hit("webhook.before_effect");
+        let followed = self.catch_up(event.payment).await;
+        failpoint::hit("webhook.after_effect");
+        let settled = match followed {
+            Ok(()) => self.store.settle_event(self.provider, &event.id).await,
+            Err(error) => {
+                let (id, tries) = (&event.id, event.tries);
+                tracing::warn!(event = id, tries, %error, "follow an event up later");
+                self.store.postpone_event(self.provider, &event.id).await
+            }
+        };
+        if let Err(error) = settled {
+            // The claim ends by itself, and then it is somebody's turn again.
+            tracing::warn!(event = event.id, %error, "an event is followed up again");
+        }
+    }
+
+    async fn catch_up(&self, payment: PaymentId) -> Result<(), Error> {
+        self.charges.catch_up(payment, Deadline::after(EVENT_TIMEOUT)).await
+    }
+}
