@@ -80,7 +80,7 @@ pub fn next(state: State, step: Step, outcome: Outcome) -> Next {
         (Step::Restock, Done | Refused) => Go(Step::Void),
         (Step::Void, Done) => Go(Step::Release),
         (Step::Void, Refused) => Go(Step::Refund),
-        (Step::Refund, Done | Refused) => Go(Step::Release),
+        (Step::Refund, Done) => Go(Step::Release),
         (Step::Release, Done | Refused) => Rest(State::PaymentFailed),
 
         (Step::Ship, Done) => Rest(State::Shipping),
