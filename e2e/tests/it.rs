@@ -4,6 +4,8 @@
 
 #[path = "it/books.rs"]
 mod books;
+#[path = "it/catalogue.rs"]
+mod catalogue;
 // Release builds have no failpoints.
 #[cfg(debug_assertions)]
 #[path = "it/failpoints.rs"]
