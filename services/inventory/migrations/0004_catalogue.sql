@@ -26,6 +26,19 @@ language sql immutable strict parallel safe as $$
     select lower(normalize(words, NFKC))
 $$;
 
+-- Each letter twice: then two letters, a common word in Korean, make the trigrams that an index
+-- finds them by.
+create function doubled(words text) returns text
+language sql immutable strict parallel safe as $$
+    select regexp_replace(words, '(.)', '\1\1', 'g')
+$$;
+
+-- The pattern of whatever has this in it, as it stands.
+create function part(words text) returns text
+language sql immutable strict parallel safe as $$
+    select '%' || regexp_replace(words, '([\\%_])', '\\\1', 'g') || '%'
+$$;
+
 alter table products
     -- A slug, as in 'sneakers'; '': in none.
     add column category text not null default '',
@@ -35,6 +48,7 @@ alter table products
     add column status text not null default 'active',
     -- Kept true by Postgres itself.
     add column name_folded text not null generated always as (folded(name)) stored,
+    add column name_doubled text not null generated always as (doubled(folded(name))) stored,
     add column words tsvector not null
         generated always as (to_tsvector('simple', folded(name || ' ' || description))) stored,
     add constraint products_kind_check check (kind in ('general', 'limited')),
@@ -48,8 +62,8 @@ create index products_on_sale on products (created_at desc, product_id desc)
 create index products_of_category on products (category, created_at desc, product_id desc)
     where status = 'active';
 -- A part of a name. Where the database's LC_CTYPE is C, trigrams know no letters beyond ASCII: then
--- Hangul is still found, by reading all of this index.
-create index products_by_name_part on products using gin (name_folded gin_trgm_ops);
+-- Hangul is still found, by reading all names.
+create index products_by_name_part on products using gin (name_doubled gin_trgm_ops);
 -- The beginning of any word.
 create index products_by_word on products using gin (words);
 
@@ -82,6 +96,18 @@ create table product_marks (
 create index product_marks_by_change on product_marks (changed_in);
 
 insert into product_marks (product_id) select product_id from products;
+
+-- Every product has its marks, also one that the build before makes while both run.
+create function mark_product() returns trigger
+language plpgsql as $$
+begin
+    insert into product_marks (product_id) values (new.product_id);
+    return null;
+end
+$$;
+
+create trigger products_marked after insert on products
+    for each row execute function mark_product();
 
 -- Who likes what. It refers to the marks, whose row a like moves anyhow, so that likes never wait
 -- for a product that is being edited, nor it for them.

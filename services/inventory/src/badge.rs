@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use firstcome_proto::{ProductId, inventory_v1::StockBadge};
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use moka::sync::Cache;
 use tokio::{sync::OnceCell, time::timeout};
 
@@ -17,8 +17,6 @@ const FRESH: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Badges kept.
 const BADGES_MAX: u64 = 10_000;
-/// Gates that one list reads at once.
-const READS_AT_ONCE: usize = 16;
 
 /// The badges seen lately. Clones share them.
 #[derive(Clone)]
@@ -45,10 +43,10 @@ impl Badges {
         *badge.get_or_init(|| self.read(product.id)).await
     }
 
-    /// The badges of a list, in its order.
+    /// The badges of a page, in its order; all are asked for at once, so that a Redis that does not
+    /// answer costs one wait.
     pub async fn of_all(&self, products: &[Arc<Product>]) -> Vec<StockBadge> {
-        let each = products.iter().cloned().map(|product| async move { self.of(&product).await });
-        stream::iter(each).buffered(READS_AT_ONCE).collect().await
+        join_all(products.iter().map(|product| self.of(product))).await
     }
 
     /// Looks again next time, so that whoever changed it here sees the change.

@@ -2,8 +2,7 @@
 //! looks at what it has seen before asks Postgres nothing.
 //!
 //! Each replica asks twice a second what was changed, by itself or by others, and forgets it. While
-//! it cannot ask, it shows what it has for [`UNTOLD_MAX`] and then nothing that it has not just
-//! read. Nothing is decided by it: admission reads [`crate::live`], changes read the ledger.
+//! it cannot ask, it shows what it has for 30 s and then nothing that it has not just read. Nothing is decided by it: admission reads [`crate::live`], changes read the ledger.
 
 use std::{
     collections::HashMap,
@@ -28,7 +27,7 @@ use crate::{
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long what is kept is shown while nobody can say whether it has changed: a restart of
 /// Postgres passes unnoticed, and a page is never older than this.
-pub const UNTOLD_MAX: Duration = Duration::from_secs(30);
+const UNTOLD_MAX: Duration = Duration::from_secs(30);
 /// Against what nobody thought of, everything is read anew once in this time.
 const KEPT_MAX: Duration = Duration::from_secs(600);
 /// Products kept; 1 to 40 KiB each.
@@ -40,6 +39,8 @@ pub struct Shelf {
     store: Store,
     seen: Cache<ProductId, Arc<Product>>,
     told: Arc<RwLock<Told>>,
+    /// See [`UNTOLD_MAX`].
+    pub untold_max: Duration,
 }
 
 /// What this replica has heard of changes.
@@ -57,17 +58,11 @@ struct Told {
     front: Option<Arc<Vec<Arc<Product>>>>,
 }
 
-impl Told {
-    fn is_current(&self) -> bool {
-        self.at.is_some_and(|at| at.elapsed() < UNTOLD_MAX)
-    }
-}
-
 impl Shelf {
     /// In front of this store; it keeps nothing before [`Self::start`].
     pub fn new(store: Store) -> Self {
         let seen = Cache::builder().max_capacity(PRODUCTS_MAX).time_to_live(KEPT_MAX).build();
-        Self { store, seen, told: Arc::default() }
+        Self { store, seen, told: Arc::default(), untold_max: UNTOLD_MAX }
     }
 
     /// Asks for changes until the process ends.
@@ -87,7 +82,7 @@ impl Shelf {
     pub async fn product(&self, id: ProductId) -> Result<Option<Arc<Product>>, sqlx::Error> {
         let generation = {
             let told = self.told.read();
-            if told.is_current() {
+            if self.is_current(&told) {
                 if let Some(product) = self.seen.get(&id) {
                     return Ok(Some(product));
                 }
@@ -98,7 +93,7 @@ impl Shelf {
         if let Some(product) = &product {
             // Under the lock: news come before this, and are noticed, or after, and forget it.
             let told = self.told.read();
-            if told.is_current() && told.generation == generation {
+            if self.is_current(&told) && told.generation == generation {
                 self.seen.insert(id, Arc::clone(product));
             }
         }
@@ -114,7 +109,7 @@ impl Shelf {
         let wanted = usize::try_from(listing.page.size).expect("a page's size was checked");
         let generation = {
             let told = self.told.read();
-            if let Some(front) = told.front.as_ref().filter(|_| told.is_current()) {
+            if let Some(front) = told.front.as_ref().filter(|_| self.is_current(&told)) {
                 return Ok(front.iter().take(wanted).cloned().collect());
             }
             told.generation
@@ -125,7 +120,7 @@ impl Shelf {
         let front: Vec<_> = front.into_iter().map(Arc::new).collect();
         let page = front.iter().take(wanted).cloned().collect();
         let mut told = self.told.write();
-        if told.is_current() && told.generation == generation {
+        if self.is_current(&told) && told.generation == generation {
             told.front = Some(Arc::new(front));
         }
         Ok(page)
@@ -137,6 +132,11 @@ impl Shelf {
         told.generation += 1;
         told.front = None;
         self.seen.invalidate(&id);
+    }
+
+    /// What is kept may be shown.
+    fn is_current(&self, told: &Told) -> bool {
+        told.at.is_some_and(|at| at.elapsed() < self.untold_max)
     }
 
     /// Asks once what was changed, and forgets it.

@@ -97,16 +97,14 @@ impl Query {
         (!words.is_empty()).then_some(Self { words })
     }
 
-    /// Each word as a pattern for `like`, anywhere in a text; the longest first, which an index
-    /// narrows down best.
-    pub fn patterns(&self) -> Vec<String> {
-        let mut words: Vec<&String> = self.words.iter().collect();
-        words.sort_by_key(|word| std::cmp::Reverse(word.chars().count()));
-        let escape = |word: &String| {
-            let escaped = word.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-            format!("%{escaped}%")
-        };
-        words.into_iter().map(escape).collect()
+    /// Each word, as it was written.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The longest word, which an index narrows down best.
+    pub fn longest(&self) -> &str {
+        self.words.iter().max_by_key(|word| word.chars().count()).expect("a query has a word")
     }
 
     /// All words as a text search for what begins with them.
@@ -159,9 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_to_postgres_is_taken_as_it_stands() {
+    fn what_means_something_to_a_text_search_is_taken_as_it_stands() {
         let query = Query::read(r"a 50%_\ it's").unwrap();
-        assert_eq!(query.patterns(), [r"%50\%\_\\%", "%it's%", "%a%"]);
+        assert_eq!(query.words(), ["a", r"50%_\", "it's"]);
+        assert_eq!(Query::read("운동화 runner 100").unwrap().longest(), "runner");
         assert_eq!(query.prefixes(), "'a':* & '50%_ ':* & 'it s':*");
     }
 

@@ -117,9 +117,6 @@ impl Store {
             return self.product_of_key(new).await;
         }
         insert_skus(&mut tx, product, &new.skus).await?;
-        sqlx::query!("insert into product_marks (product_id) values ($1)", product.0)
-            .execute(&mut *tx)
-            .await?;
         let made = read_product(&mut *tx, product).await?;
         tx.commit().await?;
         lent.give_back();

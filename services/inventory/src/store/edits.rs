@@ -162,6 +162,9 @@ pub(super) async fn edit_skus(
     product: ProductId,
     edit: &Edit,
 ) -> Result<Result<Vec<(SkuId, i32)>, Refused>, sqlx::Error> {
+    if edit.skus.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
     let Some(before) = read_product(&mut *tx, product).await? else {
         return Ok(Err(Refused::NotFound("product")));
     };

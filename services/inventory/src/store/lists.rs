@@ -81,36 +81,40 @@ impl Store {
     }
 
     /// What is found is gathered first and put in order then: walking the list from its top until
-    /// enough rows were found would read all of it for a rare word.
+    /// enough rows were found would read all of it for a rare word. What is searched for is made
+    /// once, and not for each row.
     async fn products_found(&self, listing: &Listing) -> Result<Vec<ProductRow>, sqlx::Error> {
         let before = listing.page.before.unwrap_or(Cursor::END);
         let query = listing.filters.query.as_ref().expect("the caller has one");
-        let patterns = query.patterns();
         sqlx::query_as!(
             ProductRow,
             "with found as materialized (
-                 select product_id from products
+                 select product_id, created_at from products
                  where status = 'active'
                        and (created_at, product_id) <
                            (timestamptz 'epoch' + $1 * interval '1 microsecond', $2)
                        and ($4::text is null or kind = $4)
                        and ($5::text is null or category = $5)
-                       and (name_folded like folded($6)
-                            and name_folded like all (array(select folded(pattern)
-                                                            from unnest($7::text[]) as pattern))
-                            or words @@ to_tsquery('simple', folded($8)))
+                       and (name_doubled like (select part(doubled(folded($6))))
+                            and name_folded like all (array(select part(folded(word))
+                                                            from unnest($7::text[]) as word))
+                            or words @@ (select to_tsquery('simple', folded($8))))
+             ),
+             page as (
+                 select product_id from found
+                 order by created_at desc, product_id desc limit $3
              )
              select product_id, name, description, currency, category, kind, status, opens_at,
                     closes_at, limit_per_buyer, hold_ttl_ms, created_at, like_count
-             from found join products using (product_id) join product_marks using (product_id)
-             order by created_at desc, product_id desc limit $3",
+             from page join products using (product_id) join product_marks using (product_id)
+             order by created_at desc, product_id desc",
             before.created_us as f64,
             before.id,
             listing.page.size,
             listing.filters.kind.map(Kind::as_str),
             listing.filters.category,
-            patterns[0],
-            &patterns,
+            query.longest(),
+            query.words(),
             query.prefixes(),
         )
         .fetch_all(&self.pool)

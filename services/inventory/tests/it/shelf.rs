@@ -1,8 +1,8 @@
 //! Pages that are kept, and how they hear of changes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use firstcome_inventory::{badge::Badges, store::epoch::Change};
+use firstcome_inventory::{badge::Badges, shelf::Shelf, store::epoch::Change};
 use firstcome_proto::{
     Reason,
     inventory_v1::{ListProductsRequest, StockBadge, UpdateProductRequest},
@@ -90,6 +90,28 @@ async fn nobody_knows_what_is_left_while_the_gate_is_gone() {
     shop.lose_gate(&goods).await;
     assert_eq!(badges.of(&product).await, StockBadge::TenOrMore, "a second old at most");
     eventually(SEEN, async || badges.of(&product).await == StockBadge::Unspecified).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_vouch_for_is_shown_for_a_while_and_not_for_ever() {
+    let shop = Shop::open().await;
+    let parts = shop.parts().await;
+    let goods = parts.register(&[1]).await;
+    let mut shelf = Shelf::new(parts.store.clone());
+    shelf.untold_max = Duration::from_secs(2);
+    shelf.start(&parts.shutdown);
+    let kept = async || {
+        let one = shelf.product(goods.id).await.unwrap().unwrap();
+        Arc::ptr_eq(&one, &shelf.product(goods.id).await.unwrap().unwrap())
+    };
+    eventually(SOON, kept).await;
+
+    // From now on nobody can ask what was changed, or read a product.
+    shop.database.pool.execute("alter table product_marks rename to hidden").await.unwrap();
+    assert!(kept().await);
+    eventually(SOON, async || shelf.product(goods.id).await.is_err()).await;
+    shop.database.pool.execute("alter table hidden rename to product_marks").await.unwrap();
+    eventually(SOON, async || shelf.product(goods.id).await.is_ok() && kept().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
