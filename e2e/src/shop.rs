@@ -159,6 +159,7 @@ impl Shop {
             label: format!("{} mm", 250 + 5 * number),
             price: Some(Money { currency_code: "KRW".into(), amount_minor: 129_000 }),
             total: *total,
+            ..NewSku::default()
         });
         let name = format!("Runner {}", Uuid::new_v4());
         let request = CreateProductRequest {
@@ -166,6 +167,7 @@ impl Shop {
             name,
             description: "a limited pair".into(),
             skus: skus.collect(),
+            ..CreateProductRequest::default()
         };
         let mut catalog = CatalogServiceClient::new(self.channel.clone());
         let created = catalog.create_product(self.as_admin(request)).await?;

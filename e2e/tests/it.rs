@@ -4,6 +4,8 @@
 
 #[path = "it/books.rs"]
 mod books;
+#[path = "it/catalogue.rs"]
+mod catalogue;
 #[path = "it/events.rs"]
 mod events;
 // Release builds have no failpoints.

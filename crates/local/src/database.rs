@@ -14,6 +14,9 @@ use crate::secret::Secrets;
 
 /// The database's name.
 pub const NAME: &str = "firstcome";
+/// What migrations rely on, by name. Made by the administrator, so that no service's role needs the
+/// right to create things outside its schema.
+const EXTENSIONS: [&str; 1] = ["pg_trgm"];
 
 /// A service's login, and its schema of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -126,9 +129,16 @@ impl Database {
         format!("postgres://{role}:{password}@{host}:{port}/{database}")
     }
 
-    /// Makes the schemas in a database of this server.
+    /// Makes the schemas in a database of this server, and the extensions beside them.
     pub async fn prepare_schemas(&self, database: &str) -> Result<()> {
         let mut connection = self.connect_as_admin(database).await?;
+        for extension in EXTENSIONS {
+            let sql = format!("create extension if not exists {extension}");
+            connection
+                .execute(AssertSqlSafe(sql))
+                .await
+                .with_context(|| format!("extension {extension} (package postgresql-contrib)"))?;
+        }
         for role in Role::ALL {
             let sql = format!("create schema if not exists {role} authorization {role}");
             connection

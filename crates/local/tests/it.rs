@@ -65,6 +65,12 @@ async fn kept_data_is_continued_and_asks_for_its_password() {
         sqlx::query(sql).execute(&mut log_in(&url).await).await.expect("continues");
         let wrong = url.replace("fc_user:", "fc_user:x");
         PgConnection::connect(&wrong).await.expect_err("a wrong password is refused");
+        // Letters are more than ASCII, and every role may look for parts of words.
+        let parts: Vec<String> = sqlx::query_scalar("select unnest(show_trgm('신발'))")
+            .fetch_all(&mut log_in(&url).await)
+            .await
+            .expect("has the extension");
+        assert!(!parts.is_empty(), "Hangul has trigrams");
         postgres.stop().await;
     }
 }

@@ -182,12 +182,13 @@ fn new_product(name: &str, description: &str, labels: &[&str], total: i32) -> Cr
         name: name.to_owned(),
         description: description.to_owned(),
         skus: labels.iter().map(|label| new_sku(label, total)).collect(),
+        ..CreateProductRequest::default()
     }
 }
 
 fn new_sku(label: &str, total: i32) -> NewSku {
     let price = Money { currency_code: "KRW".to_owned(), amount_minor: 129_000 };
-    NewSku { label: label.to_owned(), price: Some(price), total }
+    NewSku { label: label.to_owned(), price: Some(price), total, ..NewSku::default() }
 }
 
 /// A limit of 0 is no limit.

@@ -80,11 +80,9 @@ const PLANTS: [Plant; 10] = [
         role: Role::Order,
         plant: "create table planted as
                     select order_id, next_step_at from orders where state = 'preparing' limit 1;
-                update orders set next_step_at = 'infinity'
-                where order_id in (select order_id from planted);
                 alter table orders drop constraint orders_step_until_the_end;
                 alter table orders drop constraint orders_step_has_a_time;
-                update orders set step = null
+                update orders set step = null, next_step_at = null
                 where order_id in (select order_id from planted);",
         mend: "update orders o set step = 'ship', next_step_at = p.next_step_at from planted p
                where p.order_id = o.order_id;

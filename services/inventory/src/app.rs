@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use anyhow::Context as _;
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_proto::inventory_v1::{
-    catalog_service_server::CatalogServiceServer,
+    catalog_service_server::CatalogServiceServer, offer_service_server::OfferServiceServer,
     reservation_service_server::ReservationServiceServer, stock_service_server::StockServiceServer,
 };
 use firstcome_redis::RedisPool;
@@ -13,10 +13,12 @@ use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
 use crate::{
+    badge::Badges,
     config::Service,
     gate::Gate,
     keeper::{Keeper, UNCONFIRMED_MS_MAX},
     live::Live,
+    offer::Offers,
     reserve::Reservations,
     rpc::{catalog::Catalog, reservation::Reservation},
     shelf::Shelf,
@@ -78,11 +80,15 @@ impl App {
     /// Serves until the end begins, then drains.
     pub async fn serve(self, listener: TcpListener, drain_timeout: Duration) -> io::Result<()> {
         let stock = Stock::new(self.live.clone(), self.gate.clone(), self.shutdown.clone());
+        let shelf = Shelf::new(self.store.clone());
+        shelf.start(&self.shutdown);
         let catalog = Catalog {
             store: self.store.clone(),
             live: self.live.clone(),
-            shelf: Shelf::new(self.store.clone()),
+            shelf: shelf.clone(),
+            badges: Badges::new(self.gate.clone()),
         };
+        let offers = Offers { shelf, stock: stock.clone() };
         let reservation =
             Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
         self.keeper().start(&self.shutdown);
@@ -92,6 +98,7 @@ impl App {
             .routes()
             .add_service(CatalogServiceServer::new(catalog))
             .add_service(StockServiceServer::new(stock))
+            .add_service(OfferServiceServer::new(offers))
             .add_service(
                 ReservationServiceServer::new(reservation)
                     .max_decoding_message_size(MESSAGE_BYTES_MAX),

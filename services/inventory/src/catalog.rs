@@ -1,27 +1,30 @@
 //! What is sold: products, their SKUs, their drops. Pure.
 
+mod drop;
+mod edit;
+mod filter;
+mod new;
+mod wire;
+
 use firstcome_mesh::page::Cursor;
-use firstcome_proto::{
-    Money, ProductId, Refusal, SkuId, inventory_v1 as wire, money::Currency, timestamp,
-};
+use firstcome_proto::{Money, ProductId, Refusal, SkuId};
 use time::OffsetDateTime;
 
-/// How long a hold waits for its payment when the drop does not say.
-pub const HOLD_TTL_MS_DEFAULT: i32 = 5 * 60 * 1000;
-/// The bounds of a drop's hold time.
-const HOLD_TTL_MS: std::ops::RangeInclusive<i32> = 1_000..=3_600_000;
+pub use drop::{Drop, HOLD_TTL_MS_DEFAULT};
+pub use edit::{Edit, Misfit, SkuEdit, SkuPlan};
+pub use filter::{Filters, Listing, Query};
+pub use new::{NewProduct, NewSku};
+
 /// Units of one SKU at most.
 pub const TOTAL_MAX: i32 = 10_000_000;
-/// The per-buyer limit at most; beyond it nobody means a limit.
-const LIMIT_MAX: i32 = 1_000_000;
 /// SKUs of one product at most: the gate reads them all at once.
 const SKUS_MAX: usize = 100;
-/// Characters of a name, a label, a description.
+/// Characters of a name, a description, a category.
 const NAME_CHARS_MAX: usize = 200;
-const LABEL_CHARS_MAX: usize = 100;
 const DESCRIPTION_CHARS_MAX: usize = 10_000;
-/// Characters of an idempotency key.
-const KEY_CHARS_MAX: usize = 64;
+const CATEGORY_CHARS_MAX: usize = 50;
+/// Characters of a label, a colour, a size.
+const LABEL_CHARS_MAX: usize = 100;
 
 /// A product as everybody sees it, with the epoch of its gate.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +35,15 @@ pub struct Product {
     pub name: String,
     /// Free text.
     pub description: String,
-    /// In the order given at its creation.
+    /// A slug; empty: in none.
+    pub category: String,
+    /// How it is meant to be sold.
+    pub kind: Kind,
+    /// Whether it is still part of the shop.
+    pub status: Status,
+    /// Users who like it.
+    pub like_count: i32,
+    /// In the order in which they were given.
     pub skus: Vec<Sku>,
     /// `None` until scheduled.
     pub drop: Option<Drop>,
@@ -42,6 +53,24 @@ pub struct Product {
     pub epoch: i64,
 }
 
+/// How a product is meant to be sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From its creation, without end.
+    General,
+    /// In the windows that are scheduled for it.
+    Limited,
+}
+
+/// Whether a product is still part of the shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Listed, and may be sold.
+    Active,
+    /// Neither; still readable, for the sake of old orders.
+    Discontinued,
+}
+
 /// A variant of a product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sku {
@@ -49,47 +78,12 @@ pub struct Sku {
     pub id: SkuId,
     /// Unique in its product.
     pub label: String,
+    /// As in "white"; empty: it says nothing.
+    pub color: String,
+    /// As in "270 mm"; empty: it says nothing.
+    pub size: String,
     /// Of one unit.
     pub price: Money,
-    /// Units that exist.
-    pub total: i32,
-}
-
-/// When and how a product sells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drop {
-    /// The first instant at which it sells.
-    pub opens_at: OffsetDateTime,
-    /// The first instant at which it no longer does.
-    pub closes_at: Option<OffsetDateTime>,
-    /// 0: no limit.
-    pub limit_per_buyer: i32,
-    /// How long a hold waits for its payment.
-    pub hold_ttl_ms: i32,
-}
-
-/// A product to be made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewProduct {
-    /// The same key gives the same product.
-    pub idempotency_key: String,
-    /// Unique in the shop.
-    pub name: String,
-    /// Free text.
-    pub description: String,
-    /// Of all SKUs.
-    pub currency: Currency,
-    /// At least one.
-    pub skus: Vec<NewSku>,
-}
-
-/// A SKU to be made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewSku {
-    /// Unique in its product.
-    pub label: String,
-    /// Of one unit.
-    pub price_minor: i64,
     /// Units that exist.
     pub total: i32,
 }
@@ -102,7 +96,12 @@ impl Product {
 
     /// The price of one unit.
     pub fn price_of(&self, sku: SkuId) -> Option<Money> {
-        self.skus.iter().find(|candidate| candidate.id == sku).map(|sku| sku.price)
+        self.sku(sku).map(|sku| sku.price)
+    }
+
+    /// One of its SKUs.
+    pub fn sku(&self, id: SkuId) -> Option<&Sku> {
+        self.skus.iter().find(|sku| sku.id == id)
     }
 
     /// Its place in the list of products.
@@ -113,84 +112,33 @@ impl Product {
     }
 }
 
-impl NewProduct {
-    /// What the key was used for: the same key with another of these is a fault of the client.
-    pub fn fingerprint(&self) -> Vec<u8> {
-        // Version 5 ids are SHA-1 digests: enough to tell one operator's requests apart.
-        let contents = format!("{:?}", (&self.name, &self.description, &self.skus, self.currency));
-        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, contents.as_bytes()).as_bytes().to_vec()
+impl Kind {
+    /// As its column has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::Limited => "limited",
+        }
+    }
+
+    /// Reads its column.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::General, Self::Limited].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-impl TryFrom<wire::CreateProductRequest> for NewProduct {
-    type Error = Refusal;
-
-    fn try_from(request: wire::CreateProductRequest) -> Result<Self, Refusal> {
-        check_key(&request.idempotency_key)?;
-        check_text("name", &request.name, 1, NAME_CHARS_MAX)?;
-        check_text("description", &request.description, 0, DESCRIPTION_CHARS_MAX)?;
-        if request.skus.is_empty() || request.skus.len() > SKUS_MAX {
-            return Err(Refusal::invalid("skus", format!("want 1 to {SKUS_MAX}")));
+impl Status {
+    /// As its column has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Discontinued => "discontinued",
         }
-        let mut skus: Vec<NewSku> = Vec::with_capacity(request.skus.len());
-        let mut currency = None;
-        for (place, sku) in request.skus.into_iter().enumerate() {
-            let at = |field: &str| format!("skus[{place}].{field}");
-            check_text(&at("label"), &sku.label, 1, LABEL_CHARS_MAX)?;
-            if skus.iter().any(|other| other.label == sku.label) {
-                return Err(Refusal::invalid(at("label"), "want a label that no other SKU has"));
-            }
-            let price = Money::from_field(&at("price"), sku.price)?;
-            if *currency.get_or_insert(price.currency) != price.currency {
-                return Err(Refusal::invalid(at("price"), "want one currency for all SKUs"));
-            }
-            check_total(&at("total"), sku.total)?;
-            skus.push(NewSku {
-                label: sku.label,
-                price_minor: price.amount_minor,
-                total: sku.total,
-            });
-        }
-        Ok(Self {
-            idempotency_key: request.idempotency_key,
-            name: request.name,
-            description: request.description,
-            currency: currency.expect("there is a SKU"),
-            skus,
-        })
     }
-}
 
-impl TryFrom<wire::Drop> for Drop {
-    type Error = Refusal;
-
-    fn try_from(drop: wire::Drop) -> Result<Self, Refusal> {
-        // After 1970 and before 10000, so that milliseconds are positive and 0 can mean "none".
-        let instant = |field: &str, stamp: &prost_types::Timestamp| {
-            timestamp::from_wire(stamp)
-                .filter(|instant| instant.unix_timestamp() > 0)
-                .ok_or_else(|| Refusal::invalid(field, "want a time after 1970"))
-        };
-        let opens_at = drop.opens_at.as_ref();
-        let opens_at = opens_at.ok_or_else(|| Refusal::invalid("drop.opens_at", "want a time"))?;
-        let opens_at = instant("drop.opens_at", opens_at)?;
-        let closes_at =
-            drop.closes_at.as_ref().map(|stamp| instant("drop.closes_at", stamp)).transpose()?;
-        if closes_at.is_some_and(|closes_at| closes_at <= opens_at) {
-            return Err(Refusal::invalid("drop.closes_at", "want a time after opens_at"));
-        }
-        if !(0..=LIMIT_MAX).contains(&drop.limit_per_buyer) {
-            let want = format!("want 0 to {LIMIT_MAX}");
-            return Err(Refusal::invalid("drop.limit_per_buyer", want));
-        }
-        let hold_ttl_ms = match drop.hold_ttl {
-            None => HOLD_TTL_MS_DEFAULT,
-            Some(span) => timestamp::duration_from_wire(&span)
-                .and_then(|span| i32::try_from(span.as_millis()).ok())
-                .filter(|ms| HOLD_TTL_MS.contains(ms))
-                .ok_or_else(|| Refusal::invalid("drop.hold_ttl", "want 1 s to 1 h"))?,
-        };
-        Ok(Self { opens_at, closes_at, limit_per_buyer: drop.limit_per_buyer, hold_ttl_ms })
+    /// Reads its column.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Discontinued].into_iter().find(|status| status.as_str() == text)
     }
 }
 
@@ -202,12 +150,26 @@ pub fn check_total(field: &str, total: i32) -> Result<(), Refusal> {
     Err(Refusal::invalid(field, format!("want 0 to {TOTAL_MAX}")))
 }
 
-fn check_key(key: &str) -> Result<(), Refusal> {
-    let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if (1..=KEY_CHARS_MAX).contains(&key.len()) && printable {
+/// Checks what a SKU says of itself; `at` names its fields.
+fn check_variant(
+    at: impl Fn(&str) -> String,
+    label: &str,
+    color: &str,
+    size: &str,
+) -> Result<(), Refusal> {
+    check_text(&at("label"), label, 1, LABEL_CHARS_MAX)?;
+    check_text(&at("color"), color, 0, LABEL_CHARS_MAX)?;
+    check_text(&at("size"), size, 0, LABEL_CHARS_MAX)
+}
+
+fn check_category(category: &str) -> Result<(), Refusal> {
+    let is_slug =
+        category.chars().all(|c| c == '-' || c.is_alphanumeric() && c.to_lowercase().eq([c]));
+    if is_slug && category.chars().count() <= CATEGORY_CHARS_MAX {
         return Ok(());
     }
-    Err(Refusal::invalid("idempotency_key", "want 1 to 64 printable ASCII characters"))
+    let want = format!("want up to {CATEGORY_CHARS_MAX} lower-case letters, digits and hyphens");
+    Err(Refusal::invalid("category", want))
 }
 
 fn check_text(field: &str, text: &str, min: usize, max: usize) -> Result<(), Refusal> {
@@ -219,42 +181,4 @@ fn check_text(field: &str, text: &str, min: usize, max: usize) -> Result<(), Ref
         return Err(Refusal::invalid(field, "want text without NUL"));
     }
     Ok(())
-}
-
-impl From<&Product> for wire::Product {
-    fn from(product: &Product) -> Self {
-        Self {
-            product_id: product.id.to_string(),
-            name: product.name.clone(),
-            description: product.description.clone(),
-            skus: product.skus.iter().map(wire::Sku::from).collect(),
-            drop: product.drop.as_ref().map(wire::Drop::from),
-            create_time: Some(timestamp::to_wire(product.created_at)),
-        }
-    }
-}
-
-impl From<&Sku> for wire::Sku {
-    fn from(sku: &Sku) -> Self {
-        Self {
-            sku_id: sku.id.to_string(),
-            label: sku.label.clone(),
-            price: Some(sku.price.into()),
-            total: sku.total,
-        }
-    }
-}
-
-impl From<&Drop> for wire::Drop {
-    fn from(drop: &Drop) -> Self {
-        let hold_ttl_ms = u64::try_from(drop.hold_ttl_ms).expect("a hold time is positive");
-        Self {
-            opens_at: Some(timestamp::to_wire(drop.opens_at)),
-            closes_at: drop.closes_at.map(timestamp::to_wire),
-            limit_per_buyer: drop.limit_per_buyer,
-            hold_ttl: Some(timestamp::duration_to_wire(std::time::Duration::from_millis(
-                hold_ttl_ms,
-            ))),
-        }
-    }
 }

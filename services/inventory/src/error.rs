@@ -48,15 +48,24 @@ pub fn change(refused: &Refused) -> Refusal {
             Refusal::because(Reason::BelowCommitted, "the total is below what is held and sold")
                 .with("floor", floor)
         }
+        Refused::NameTaken => name_taken(),
+        Refused::Discontinued => Refusal::because(
+            Reason::WrongState,
+            "the product is discontinued; make it active first",
+        )
+        .with("state", "DISCONTINUED"),
+        Refused::Misfit(misfit) => Refusal::invalid(misfit.field.clone(), misfit.want),
     }
+}
+
+fn name_taken() -> Refusal {
+    Refusal::because(Reason::NameTaken, "another product has this name")
 }
 
 /// A product was not made.
 pub fn create(error: &CreateError) -> Refusal {
     match error {
-        CreateError::NameTaken => {
-            Refusal::because(Reason::NameTaken, "another product has this name")
-        }
+        CreateError::NameTaken => name_taken(),
         CreateError::KeyReused => {
             Refusal::because(Reason::KeyReused, "the key was used with other contents")
         }

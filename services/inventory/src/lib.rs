@@ -16,8 +16,12 @@ pub mod gate;
 pub mod keeper;
 pub mod live;
 pub mod reserve;
-pub mod shelf;
 pub mod stock;
+
+pub mod badge;
+pub mod offer;
+pub mod shelf;
+
 pub mod store;
 
 pub mod error;

@@ -185,6 +185,18 @@ impl Live {
         }
     }
 
+    /// Makes the first gate of a product, unless there was one: so that nobody who comes first is
+    /// told to wait for it.
+    pub async fn begin(&self, product: ProductId) -> Result<(), Refusal> {
+        let entry = self.entry(product).await?;
+        let live = self.clone();
+        let done = self.inner.shutdown.clone().spawn(async move {
+            let _rebuilding = entry.rebuilding.lock().await;
+            live.rebuild(&entry, 0, None).await.map(drop)
+        });
+        done.await.unwrap_or_else(|_| Err(Refusal::internal()))
+    }
+
     async fn entry(&self, product: ProductId) -> Result<Arc<Entry>, Refusal> {
         if let Some(entry) = self.inner.products.read().get(&product) {
             return Ok(Arc::clone(entry));

@@ -9,7 +9,7 @@ use std::{
 use firstcome_mesh::Shutdown;
 use firstcome_proto::{
     ProductId, Refusal,
-    inventory_v1::{ProductStock, SaleState, SkuStock},
+    inventory_v1::{ProductStock, SaleState, SkuStock, StockBadge},
     timestamp,
 };
 use parking_lot::Mutex;
@@ -75,10 +75,30 @@ impl Stock {
         Self { live, gate, shutdown, watched: Arc::default() }
     }
 
-    /// Reads the stock now.
-    pub async fn read(&self, product: ProductId) -> Result<ProductStock, Refusal> {
+    /// Reads what the gate says now. `None` when nothing is scheduled: then there may be no gate.
+    pub async fn snapshot(
+        &self,
+        product: ProductId,
+    ) -> Result<(Arc<Product>, Option<Snapshot>), Refusal> {
         let open = self.live.open(product).await?;
         if open.drop.is_none() {
+            return Ok((open, None));
+        }
+        let snapshot = match self.gate.snapshot(product).await {
+            Ok(snapshot) if snapshot.epoch != open.epoch => Err(Fault::OtherEpoch(snapshot.epoch)),
+            Ok(snapshot) if !snapshot.is_open => Err(Fault::Loading(snapshot.epoch)),
+            read => read,
+        };
+        match snapshot {
+            Ok(snapshot) => Ok((open, Some(snapshot))),
+            Err(fault) => Err(self.live.report(product, open.epoch, &fault).await),
+        }
+    }
+
+    /// Reads the stock now.
+    pub async fn read(&self, product: ProductId) -> Result<ProductStock, Refusal> {
+        let (open, snapshot) = self.snapshot(product).await?;
+        let Some(snapshot) = snapshot else {
             let books = self.live.books(product).await?;
             if books.epoch > open.epoch {
                 // Another replica has scheduled it, and no gate was asked that would say so.
@@ -86,15 +106,6 @@ impl Stock {
                 return Err(self.live.report(product, open.epoch, &newer).await);
             }
             return Ok(unscheduled(&open, &books));
-        }
-        let snapshot = match self.gate.snapshot(product).await {
-            Ok(snapshot) if snapshot.epoch != open.epoch => Err(Fault::OtherEpoch(snapshot.epoch)),
-            Ok(snapshot) if !snapshot.is_open => Err(Fault::Loading(snapshot.epoch)),
-            read => read,
-        };
-        let snapshot = match snapshot {
-            Ok(snapshot) => snapshot,
-            Err(fault) => return Err(self.live.report(product, open.epoch, &fault).await),
         };
         let books = self.live.books(product).await?;
         Ok(stock_of(&open, &snapshot, &books))
@@ -145,13 +156,26 @@ impl Stock {
     }
 }
 
-fn stock_of(product: &Product, snapshot: &Snapshot, books: &Books) -> ProductStock {
-    let state = match (snapshot.opens_ms, snapshot.closes_ms) {
+/// Where the window stands by the shard's clock.
+pub fn state_of(snapshot: &Snapshot) -> SaleState {
+    match (snapshot.opens_ms, snapshot.closes_ms) {
         (0, _) => SaleState::Unscheduled,
         (opens, _) if snapshot.now_ms < opens => SaleState::NotOpen,
         (_, closes) if closes != 0 && snapshot.now_ms >= closes => SaleState::Closed,
         _ => SaleState::Open,
-    };
+    }
+}
+
+/// What so many available units look like on a page.
+pub fn badge_of(available: i64) -> StockBadge {
+    match available {
+        ..=0 => StockBadge::SoldOut,
+        1..10 => StockBadge::UnderTen,
+        10.. => StockBadge::TenOrMore,
+    }
+}
+
+fn stock_of(product: &Product, snapshot: &Snapshot, books: &Books) -> ProductStock {
     let skus = product.skus.iter().map(|sku| {
         let available = snapshot.available.get(&sku.id).copied().unwrap_or(0);
         let settled = books.skus.get(&sku.id).map_or(0, |counters| counters.settled);
@@ -160,12 +184,15 @@ fn stock_of(product: &Product, snapshot: &Snapshot, books: &Books) -> ProductSto
             available,
             holds_open: (sku.total - available - settled).max(0),
             total: sku.total,
+            badge: badge_of(available.into()) as i32,
         }
     });
+    let skus: Vec<SkuStock> = skus.collect();
     ProductStock {
         product_id: product.id.to_string(),
-        state: state as i32,
-        skus: skus.collect(),
+        state: state_of(snapshot) as i32,
+        badge: badge_of_all(&skus) as i32,
+        skus,
         opens_at: product.drop.map(|drop| timestamp::to_wire(drop.opens_at)),
         read_time: timestamp::from_unix_ms(snapshot.now_ms).map(timestamp::to_wire),
     }
@@ -174,18 +201,45 @@ fn stock_of(product: &Product, snapshot: &Snapshot, books: &Books) -> ProductSto
 fn unscheduled(product: &Product, books: &Books) -> ProductStock {
     let skus = product.skus.iter().map(|sku| {
         let counters = books.skus.get(&sku.id);
+        let available = counters.map_or(0, |counters| counters.available());
         SkuStock {
             sku_id: sku.id.to_string(),
-            available: counters.map_or(0, |counters| counters.available()),
+            available,
             holds_open: counters.map_or(0, |counters| counters.held),
             total: sku.total,
+            badge: badge_of(available.into()) as i32,
         }
     });
+    let skus: Vec<SkuStock> = skus.collect();
     ProductStock {
         product_id: product.id.to_string(),
         state: SaleState::Unscheduled as i32,
-        skus: skus.collect(),
+        badge: badge_of_all(&skus) as i32,
+        skus,
         opens_at: None,
         read_time: Some(timestamp::to_wire(time::OffsetDateTime::now_utc())),
+    }
+}
+
+fn badge_of_all(skus: &[SkuStock]) -> StockBadge {
+    badge_of(skus.iter().map(|sku| i64::from(sku.available)).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_badge_says_none_some_or_enough() {
+        for (available, badge) in [
+            (-1, StockBadge::SoldOut),
+            (0, StockBadge::SoldOut),
+            (1, StockBadge::UnderTen),
+            (9, StockBadge::UnderTen),
+            (10, StockBadge::TenOrMore),
+            (i64::MAX, StockBadge::TenOrMore),
+        ] {
+            assert_eq!(badge_of(available), badge, "{available}");
+        }
     }
 }

@@ -3,6 +3,10 @@
 //! stock by SKU. Duties that claim rows of any product skip what is locked.
 
 pub mod catalog;
+pub mod edits;
+mod likes;
+mod lists;
+
 pub mod epoch;
 pub mod freeing;
 pub mod ledger;

@@ -6,11 +6,19 @@ mod it {
     mod books;
 
     mod admission;
-    mod catalogue;
     mod epochs;
     mod holds;
     mod lost;
     mod stock;
+
+    mod adjusting;
+    mod catalogue;
+    mod edits;
+    mod likes;
+    mod migrations;
+    mod offers;
+    mod search;
+    mod shelf;
 
     mod model;
 }

@@ -54,7 +54,9 @@ impl Sale {
                 label: "270 mm, white".into(),
                 price: Some(price),
                 total: i32::try_from(stock).context("a smaller stock")?,
+                ..NewSku::default()
             }],
+            ..CreateProductRequest::default()
         };
         let answer = CatalogServiceClient::new(channel)
             .create_product(as_admin(admin, message))

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use firstcome_mesh::page::{Cursor, Page};
 use firstcome_postgres::broken_constraint;
 use firstcome_proto::{Money, ProductId, SkuId, money::Currency};
-use sqlx::{Connection as _, PgExecutor};
+use sqlx::{Connection as _, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Store;
-use crate::catalog::{Drop, NewProduct, Product, Sku};
+use crate::catalog::{Drop, Kind, NewProduct, NewSku, Product, Sku, Status};
 
 /// Why a product was not made.
 #[derive(Debug, thiserror::Error)]
@@ -53,37 +52,47 @@ pub struct Books {
     pub skus: HashMap<SkuId, Counters>,
 }
 
-struct ProductRow {
-    product_id: Uuid,
-    name: String,
-    description: String,
-    currency: String,
-    opens_at: Option<OffsetDateTime>,
-    closes_at: Option<OffsetDateTime>,
-    limit_per_buyer: i32,
-    hold_ttl_ms: i32,
-    created_at: OffsetDateTime,
+/// A row of `products` with its marks.
+pub(super) struct ProductRow {
+    pub product_id: Uuid,
+    pub name: String,
+    pub description: String,
+    pub currency: String,
+    pub category: String,
+    pub kind: String,
+    pub status: String,
+    pub opens_at: Option<OffsetDateTime>,
+    pub closes_at: Option<OffsetDateTime>,
+    pub limit_per_buyer: i32,
+    pub hold_ttl_ms: i32,
+    pub created_at: OffsetDateTime,
+    pub like_count: i32,
 }
 
-struct SkuRow {
-    product_id: Uuid,
-    sku_id: Uuid,
-    label: String,
-    price_minor: i64,
-    total: i32,
-    epoch: i64,
+/// A row of `skus` with its total and epoch.
+pub(super) struct SkuRow {
+    pub product_id: Uuid,
+    pub sku_id: Uuid,
+    pub label: String,
+    pub color: String,
+    pub size: String,
+    pub price_minor: i64,
+    pub total: i32,
+    pub epoch: i64,
 }
 
 impl Store {
-    /// Makes a product; the same key gives the one it made.
+    /// Makes a product; the same key gives the one it made. A general one is on sale from now on.
     pub async fn create_product(&self, new: &NewProduct) -> Result<Product, CreateError> {
         let product = ProductId(Uuid::now_v7());
         let mut lent = self.pool.acquire().await?;
         let mut tx = lent.begin().await?;
         let made = sqlx::query!(
             "insert into products (product_id, name, description, currency, idempotency_key,
-                                   fingerprint)
-             values ($1, $2, $3, $4, $5, $6)
+                                   fingerprint, category, kind, opens_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8,
+                     case when $8 = 'general'
+                          then date_trunc('milliseconds', clock_timestamp()) end)
              on conflict on constraint products_idempotency_key do nothing",
             product.0,
             new.name,
@@ -91,6 +100,8 @@ impl Store {
             new.currency.as_str(),
             new.idempotency_key,
             new.fingerprint(),
+            new.category,
+            new.kind.as_str(),
         )
         .execute(&mut *tx)
         .await;
@@ -105,34 +116,7 @@ impl Store {
             lent.give_back();
             return self.product_of_key(new).await;
         }
-
-        let ids: Vec<Uuid> = new.skus.iter().map(|_| Uuid::now_v7()).collect();
-        let positions: Vec<i32> = (0..).take(new.skus.len()).collect();
-        let labels: Vec<String> = new.skus.iter().map(|sku| sku.label.clone()).collect();
-        let prices: Vec<i64> = new.skus.iter().map(|sku| sku.price_minor).collect();
-        let totals: Vec<i32> = new.skus.iter().map(|sku| sku.total).collect();
-        sqlx::query!(
-            "insert into skus (sku_id, product_id, position, label, price_minor)
-             select sku_id, $1, position, label, price_minor
-             from unnest($2::uuid[], $3::integer[], $4::text[], $5::bigint[])
-                  as new (sku_id, position, label, price_minor)",
-            product.0,
-            &ids,
-            &positions,
-            &labels,
-            &prices,
-        )
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query!(
-            "insert into stock (sku_id, product_id, total)
-             select sku_id, $1, total from unnest($2::uuid[], $3::integer[]) as new (sku_id, total)",
-            product.0,
-            &ids,
-            &totals,
-        )
-        .execute(&mut *tx)
-        .await?;
+        insert_skus(&mut tx, product, &new.skus).await?;
         let made = read_product(&mut *tx, product).await?;
         tx.commit().await?;
         lent.give_back();
@@ -157,37 +141,6 @@ impl Store {
     /// Reads a product.
     pub async fn product(&self, product: ProductId) -> Result<Option<Product>, sqlx::Error> {
         read_product(&self.pool, product).await
-    }
-
-    /// Reads a page of products, newest first.
-    pub async fn products(&self, page: Page) -> Result<Vec<Product>, sqlx::Error> {
-        let before = page.before.unwrap_or(Cursor::END);
-        let rows = sqlx::query_as!(
-            ProductRow,
-            "select product_id, name, description, currency, opens_at, closes_at, limit_per_buyer,
-                    hold_ttl_ms, created_at
-             from products
-             where (created_at, product_id) <
-                   (timestamptz 'epoch' + $1 * interval '1 microsecond', $2)
-             order by created_at desc, product_id desc limit $3",
-            before.created_us as f64,
-            before.id,
-            page.size,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.product_id).collect();
-        let mut skus: HashMap<Uuid, Vec<SkuRow>> = HashMap::new();
-        for sku in read_skus(&self.pool, &ids).await? {
-            skus.entry(sku.product_id).or_default().push(sku);
-        }
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let skus = skus.remove(&row.product_id).unwrap_or_default();
-                assemble(row, skus)
-            })
-            .collect())
     }
 
     /// Reads a product's counters.
@@ -228,16 +181,59 @@ impl Store {
     }
 }
 
+/// Inserts SKUs after those that are there, with the rows that count them; gives their ids.
+pub(super) async fn insert_skus(
+    tx: &mut PgConnection,
+    product: ProductId,
+    skus: &[NewSku],
+) -> Result<Vec<SkuId>, sqlx::Error> {
+    let ids: Vec<Uuid> = skus.iter().map(|_| Uuid::now_v7()).collect();
+    let places: Vec<i32> = (1..).take(skus.len()).collect();
+    let labels: Vec<String> = skus.iter().map(|sku| sku.label.clone()).collect();
+    let colors: Vec<String> = skus.iter().map(|sku| sku.color.clone()).collect();
+    let sizes: Vec<String> = skus.iter().map(|sku| sku.size.clone()).collect();
+    let prices: Vec<i64> = skus.iter().map(|sku| sku.price_minor).collect();
+    let totals: Vec<i32> = skus.iter().map(|sku| sku.total).collect();
+    sqlx::query!(
+        "insert into skus (sku_id, product_id, position, label, color, size, price_minor)
+         select sku_id, $1,
+                place + coalesce((select max(position) from skus where product_id = $1), -1),
+                label, color, size, price_minor
+         from unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+              as new (sku_id, place, label, color, size, price_minor)",
+        product.0,
+        &ids,
+        &places,
+        &labels,
+        &colors,
+        &sizes,
+        &prices,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "insert into stock (sku_id, product_id, total)
+         select sku_id, $1, total from unnest($2::uuid[], $3::integer[]) as new (sku_id, total)",
+        product.0,
+        &ids,
+        &totals,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(ids.into_iter().map(SkuId).collect())
+}
+
 /// Reads a product inside or outside a transaction.
 pub(super) async fn read_product<'e>(
     executor: impl PgExecutor<'e>,
     product: ProductId,
 ) -> Result<Option<Product>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select p.product_id, p.name, p.description, p.currency, p.opens_at, p.closes_at,
-                p.limit_per_buyer, p.hold_ttl_ms, p.created_at,
-                k.sku_id, k.label, k.price_minor, s.total, s.epoch
-         from products p join skus k using (product_id) join stock s using (sku_id)
+        "select p.product_id, p.name, p.description, p.currency, p.category, p.kind, p.status,
+                p.opens_at, p.closes_at, p.limit_per_buyer, p.hold_ttl_ms, p.created_at,
+                m.like_count, k.sku_id, k.label, k.color, k.size, k.price_minor, s.total, s.epoch
+         from products p join product_marks m using (product_id)
+              join skus k using (product_id) join stock s using (sku_id)
          where p.product_id = $1 order by k.position",
         product.0,
     )
@@ -249,16 +245,22 @@ pub(super) async fn read_product<'e>(
         name: first.name.clone(),
         description: first.description.clone(),
         currency: first.currency.clone(),
+        category: first.category.clone(),
+        kind: first.kind.clone(),
+        status: first.status.clone(),
         opens_at: first.opens_at,
         closes_at: first.closes_at,
         limit_per_buyer: first.limit_per_buyer,
         hold_ttl_ms: first.hold_ttl_ms,
         created_at: first.created_at,
+        like_count: first.like_count,
     };
     let skus = rows.into_iter().map(|row| SkuRow {
         product_id: row.product_id,
         sku_id: row.sku_id,
         label: row.label,
+        color: row.color,
+        size: row.size,
         price_minor: row.price_minor,
         total: row.total,
         epoch: row.epoch,
@@ -266,27 +268,17 @@ pub(super) async fn read_product<'e>(
     Ok(Some(assemble(product, skus.collect())))
 }
 
-async fn read_skus(
-    executor: impl PgExecutor<'_>,
-    products: &[Uuid],
-) -> Result<Vec<SkuRow>, sqlx::Error> {
-    sqlx::query_as!(
-        SkuRow,
-        "select k.product_id, k.sku_id, k.label, k.price_minor, s.total, s.epoch
-         from skus k join stock s using (sku_id)
-         where k.product_id = any($1) order by k.position",
-        products,
-    )
-    .fetch_all(executor)
-    .await
-}
-
-fn assemble(row: ProductRow, skus: Vec<SkuRow>) -> Product {
+/// Makes a product of its rows.
+pub(super) fn assemble(row: ProductRow, skus: Vec<SkuRow>) -> Product {
     let currency = Currency::parse(&row.currency).expect("a currency was checked on receipt");
     Product {
         id: ProductId(row.product_id),
         name: row.name,
         description: row.description,
+        category: row.category,
+        kind: Kind::parse(&row.kind).expect("products_kind_check"),
+        status: Status::parse(&row.status).expect("products_status_check"),
+        like_count: row.like_count,
         drop: row.opens_at.map(|opens_at| Drop {
             opens_at,
             closes_at: row.closes_at,
@@ -300,6 +292,8 @@ fn assemble(row: ProductRow, skus: Vec<SkuRow>) -> Product {
             .map(|sku| Sku {
                 id: SkuId(sku.sku_id),
                 label: sku.label,
+                color: sku.color,
+                size: sku.size,
                 price: Money { amount_minor: sku.price_minor, currency },
                 total: sku.total,
             })

@@ -6,8 +6,17 @@ use firstcome_proto::{BuyerId, ProductId, SkuId};
 use sqlx::{Connection as _, Postgres, Transaction};
 use time::OffsetDateTime;
 
-use super::{Store, catalog::read_product, ledger::HoldRow};
-use crate::{catalog::Product, gate::Image, hold::Hold};
+use super::{
+    Store,
+    catalog::read_product,
+    edits::{cancel_drop, describe, edit_skus, mark_changed, set_status},
+    ledger::HoldRow,
+};
+use crate::{
+    catalog::{Edit, Misfit, Product},
+    gate::Image,
+    hold::Hold,
+};
 
 /// What to change while the product's stock is locked.
 #[derive(Clone, Debug)]
@@ -21,6 +30,10 @@ pub enum Change {
     },
     /// The window, the limit and the hold time.
     Drop(crate::catalog::Drop),
+    /// No window any more.
+    NoDrop,
+    /// What the product says of itself, its status and its SKUs.
+    Edit(Edit),
 }
 
 /// Why a change was refused; nothing was changed.
@@ -32,6 +45,15 @@ pub enum Refused {
     /// The total would be below what is held and sold.
     #[error("{0} units are held or sold")]
     BelowCommitted(i32),
+    /// Another product has the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// Nothing is scheduled for what is no longer sold.
+    #[error("the product is discontinued")]
+    Discontinued,
+    /// A field does not fit the product as it is.
+    #[error("{}: {}", .0.field, .0.want)]
+    Misfit(Misfit),
 }
 
 /// What became of an attempt to start the next epoch.
@@ -51,6 +73,13 @@ struct StockRow {
     held: i32,
     settled: i32,
     epoch: i64,
+}
+
+impl StockRow {
+    /// Of a SKU that was just made.
+    fn added((sku, total): (SkuId, i32)) -> Self {
+        Self { sku_id: sku.0, total, held: 0, settled: 0, epoch: 0 }
+    }
 }
 
 impl Store {
@@ -79,6 +108,7 @@ impl Store {
             if let Err(refused) = apply(&mut tx, product, &mut stock, change).await? {
                 return Ok(Advance::Refused(refused));
             }
+            mark_changed(&mut tx, product).await?;
         } else if epoch > failed {
             let product = read_product(&mut *tx, product).await?;
             return Ok(
@@ -108,7 +138,7 @@ impl Store {
 async fn apply(
     tx: &mut Transaction<'_, Postgres>,
     product: ProductId,
-    stock: &mut [StockRow],
+    stock: &mut Vec<StockRow>,
     change: &Change,
 ) -> Result<Result<(), Refused>, sqlx::Error> {
     match change {
@@ -133,10 +163,10 @@ async fn apply(
             row.total = *total;
         }
         Change::Drop(drop) => {
-            sqlx::query!(
+            let scheduled = sqlx::query!(
                 "update products set opens_at = $2, closes_at = $3, limit_per_buyer = $4,
                                      hold_ttl_ms = $5
-                 where product_id = $1",
+                 where product_id = $1 and status = 'active'",
                 product.0,
                 drop.opens_at,
                 drop.closes_at,
@@ -145,6 +175,22 @@ async fn apply(
             )
             .execute(&mut **tx)
             .await?;
+            if scheduled.rows_affected() == 0 {
+                return Ok(Err(Refused::Discontinued));
+            }
+        }
+        Change::NoDrop => cancel_drop(tx, product).await?,
+        Change::Edit(edit) => {
+            if let Err(refused) = describe(tx, product, edit).await? {
+                return Ok(Err(refused));
+            }
+            if let Some(status) = edit.status {
+                set_status(tx, product, status).await?;
+            }
+            match edit_skus(tx, product, edit).await? {
+                Ok(added) => stock.extend(added.into_iter().map(StockRow::added)),
+                Err(refused) => return Ok(Err(refused)),
+            }
         }
     }
     Ok(Ok(()))

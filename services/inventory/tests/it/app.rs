@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firstcome_inventory::{
     app::App,
-    catalog::{Drop as Window, NewProduct, NewSku},
+    catalog::{Drop as Window, Kind, NewProduct, NewSku},
     config::Service,
     gate::Gate,
     keeper::Keeper,
@@ -26,6 +26,7 @@ use firstcome_proto::{
     inventory_v1::{
         self as wire, Hold, HoldAnswer, HoldState, ReleaseCause, ReserveItem,
         catalog_service_client::CatalogServiceClient, hold_answer,
+        offer_service_client::OfferServiceClient,
         reservation_service_client::ReservationServiceClient,
         stock_service_client::StockServiceClient,
     },
@@ -83,6 +84,24 @@ impl Shop {
         let redis = RedisPool::connect(stores.redis_url()).await.unwrap();
         let gate = Gate::new(&redis);
         Self { database, redis, gate }
+    }
+
+    /// A shop whose database was made by somebody who knows other letters.
+    pub async fn of_locale(lc_ctype: &str) -> Self {
+        let shop = Self::open().await;
+        let database = stores().await.postgres().database();
+        let name = format!("letters_{}", Uuid::new_v4().simple());
+        let sql = format!(
+            "create database {name} template template0 lc_collate 'C' lc_ctype '{lc_ctype}'"
+        );
+        let mut server = database.connect_as_admin("postgres").await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut server).await.unwrap();
+        database.prepare_schemas(&name).await.unwrap();
+        let (server, _) = shop.database.url.rsplit_once('/').unwrap();
+        let url = format!("{server}/{name}");
+        Store::migrate(&url.clone().into()).await.unwrap();
+        let pool = sqlx::PgPool::connect(&url).await.unwrap();
+        Self { database: TestDatabase { pool, url }, ..shop }
     }
 
     async fn build(&self) -> (App, Parts) {
@@ -152,11 +171,18 @@ pub fn from_now(seconds: i64) -> OffsetDateTime {
 impl Parts {
     /// Makes a product that nothing is scheduled for.
     pub async fn register(&self, totals: &[i32]) -> Goods {
-        let sku = |(place, &total)| NewSku { label: format!("{place}"), price_minor: 9900, total };
+        let sku = |(place, &total): (usize, &i32)| NewSku {
+            label: format!("{place}"),
+            price_minor: 9900,
+            total,
+            ..NewSku::default()
+        };
         let new = NewProduct {
             idempotency_key: Uuid::new_v4().to_string(),
             name: format!("goods {}", Uuid::new_v4()),
             description: String::new(),
+            category: String::new(),
+            kind: Kind::Limited,
             currency: Currency::parse("KRW").unwrap(),
             skus: totals.iter().enumerate().map(sku).collect(),
         };
@@ -218,6 +244,10 @@ impl Replica {
 
     pub fn stock(&self) -> StockServiceClient<Channel> {
         StockServiceClient::new(self.channel.clone())
+    }
+
+    pub fn offers(&self) -> OfferServiceClient<Channel> {
+        OfferServiceClient::new(self.channel.clone())
     }
 
     pub fn reservations(&self) -> ReservationServiceClient<Channel> {

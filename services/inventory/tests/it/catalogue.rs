@@ -6,33 +6,72 @@ use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{
         AdjustStockRequest, CreateProductRequest, Drop, GetProductRequest, ListProductsRequest,
-        NewSku, Product, ScheduleDropRequest,
+        NewSku, Product, ProductKind, ProductStatus, ScheduleDropRequest, StockBadge,
+        UpdateProductRequest,
     },
     money_v1::Money,
     timestamp,
 };
 use futures::future::join_all;
+use prost_types::FieldMask;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::it::app::{Replica, Shop, from_now};
+use crate::it::app::{Goods, Replica, Shop, from_now};
 
-fn request(key: &str, name: &str) -> CreateProductRequest {
-    let price = |amount_minor| Some(Money { amount_minor, currency_code: "KRW".into() });
+pub fn request(key: &str, name: &str) -> CreateProductRequest {
+    let sku = |label: &str, amount_minor, total| NewSku {
+        label: label.into(),
+        price: Some(Money { amount_minor, currency_code: "KRW".into() }),
+        total,
+        ..NewSku::default()
+    };
     CreateProductRequest {
         idempotency_key: key.into(),
         name: name.into(),
         description: "what it is".into(),
-        skus: vec![
-            NewSku { label: "260 mm".into(), price: price(129_000), total: 3 },
-            NewSku { label: "270 mm".into(), price: price(139_000), total: 0 },
-        ],
+        skus: vec![sku("260 mm", 129_000, 3), sku("270 mm", 139_000, 0)],
+        ..CreateProductRequest::default()
     }
 }
 
-async fn create(replica: &Replica, request: CreateProductRequest) -> Result<Product, Refusal> {
+pub async fn create(replica: &Replica, request: CreateProductRequest) -> Result<Product, Refusal> {
     let created = replica.catalogue().create_product(request).await;
     created.map(|response| response.into_inner().product.unwrap()).map_err(|s| reason(&s))
+}
+
+/// Changes what the mask names.
+pub async fn update(
+    replica: &Replica,
+    paths: &[&str],
+    request: UpdateProductRequest,
+) -> Result<Product, Refusal> {
+    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+    let request = UpdateProductRequest { update_mask: Some(FieldMask { paths }), ..request };
+    let updated = replica.catalogue().update_product(request).await;
+    updated.map(|response| response.into_inner().product.unwrap()).map_err(|s| reason(&s))
+}
+
+pub async fn get(replica: &Replica, product_id: &str) -> Result<Product, Refusal> {
+    let get = GetProductRequest { product_id: product_id.into() };
+    let read = replica.catalogue().get_product(get).await;
+    read.map(|response| response.into_inner().product.unwrap()).map_err(|s| reason(&s))
+}
+
+/// The names on a page, and where the next begins.
+pub async fn list(
+    replica: &Replica,
+    request: ListProductsRequest,
+) -> Result<(Vec<String>, String), Refusal> {
+    let listed = replica.catalogue().list_products(request).await.map_err(|s| reason(&s))?;
+    let page = listed.into_inner();
+    Ok((page.products.into_iter().map(|product| product.name).collect(), page.next_page_token))
+}
+
+/// What the gate and the tests of stock know a product as.
+pub fn goods_of(product: &Product) -> Goods {
+    let skus = product.skus.iter().map(|sku| sku.sku_id.parse().unwrap());
+    Goods { id: product.product_id.parse().unwrap(), skus: skus.collect() }
 }
 
 fn reason(status: &Status) -> Refusal {
@@ -63,6 +102,22 @@ async fn a_product_is_made_once_per_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_product_says_what_it_is_and_how_much_is_left() {
+    let shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let mut new =
+        CreateProductRequest { category: "운동화".into(), ..request("k", "한정판 러너") };
+    (new.skus[0].color, new.skus[0].size) = ("white".into(), "260".into());
+    let made = create(&replica, new.clone()).await.unwrap();
+    assert_eq!((made.category.as_str(), made.kind()), ("운동화", ProductKind::Limited));
+    assert_eq!((made.status(), made.badge()), (ProductStatus::Active, StockBadge::UnderTen));
+    assert_eq!((made.skus[0].color.as_str(), made.skus[0].size.as_str()), ("white", "260"));
+    assert_eq!(create(&replica, new.clone()).await.unwrap(), made, "the same key");
+    new.skus[0].color = "black".into();
+    assert_eq!(create(&replica, new).await.expect_err("reused").reason(), Reason::KeyReused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_faulty_product_is_refused_by_field() {
     let shop = Shop::open().await;
     let replica = shop.replica().await;
@@ -88,6 +143,11 @@ async fn a_faulty_product_is_refused_by_field() {
         ),
         (with(&|r| r.skus[0].total = -1), "skus[0].total"),
         (with(&|r| r.skus[0].total = 10_000_001), "skus[0].total"),
+        (with(&|r| r.skus[0].color = "x".repeat(101)), "skus[0].color"),
+        (with(&|r| r.skus[1].size = "x".repeat(101)), "skus[1].size"),
+        (with(&|r| r.category = "Upper".into()), "category"),
+        (with(&|r| r.category = "x".repeat(51)), "category"),
+        (with(&|r| r.kind = 3), "kind"),
     ];
     for (request, field) in cases {
         let refusal = create(&replica, request).await.expect_err(field);
@@ -114,7 +174,11 @@ async fn products_are_paged_newest_first_without_gaps() {
     for page_size in [0, 1, 7, 25, 100] {
         let (mut listed, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = ListProductsRequest { page_size, page_token: page_token.clone() };
+            let request = ListProductsRequest {
+                page_size,
+                page_token: page_token.clone(),
+                ..Default::default()
+            };
             let page = replica.catalogue().list_products(request).await.unwrap().into_inner();
             let most = if page_size == 0 { 10 } else { page_size };
             assert!(page.products.len() <= usize::try_from(most).unwrap());
@@ -132,7 +196,8 @@ async fn products_are_paged_newest_first_without_gaps() {
     }
     let bad = [(-1, ""), (101, ""), (10, "x"), (10, &"z".repeat(48)), (10, &"é".repeat(24))];
     for (page_size, token) in bad {
-        let request = ListProductsRequest { page_size, page_token: token.into() };
+        let request =
+            ListProductsRequest { page_size, page_token: token.into(), ..Default::default() };
         let status = replica.catalogue().list_products(request).await.expect_err(token);
         assert_eq!(reason(&status).reason(), Reason::InvalidArgument, "{page_size} {token}");
     }

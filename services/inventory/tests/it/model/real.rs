@@ -54,7 +54,8 @@ impl Real {
 
     /// A new product on empty tables: the duties of one sequence must not meet another's holds.
     pub async fn scene(&self, world: &World) -> Scene<'_> {
-        let empty = "truncate products, skus, stock, holds, gate_outbox, stock_changes";
+        let empty = "truncate products, product_marks, likes, skus, stock, holds, gate_outbox,
+                              stock_changes";
         sqlx::query(empty).execute(&self.shop.database.pool).await.unwrap();
         let begun_ms = timestamp::unix_ms(time::OffsetDateTime::now_utc());
         let goods = self.replicas[0].register(&TOTALS).await;
