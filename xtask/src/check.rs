@@ -35,10 +35,8 @@ pub struct TestArgs {
 
 /// How often `--long` runs each race.
 const LONG_ROUNDS: &str = "200";
-/// What `--long` runs: by these words in their names.
-const LONG_TESTS: [&str; 2] = ["races::", "scenarios::"];
-/// The races among the tests of single services.
-const LONG_SERVICE_TESTS: [&str; 3] = ["race", "attempts::", "against"];
+/// What `--long` runs of e2e, by these words in their names.
+const LONG_TESTS: [&str; 3] = ["races::", "webhooks::", "scenarios::"];
 
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,7 +61,7 @@ enum Step {
     /// The stories of a sale while others storm the shop, and faults in rushes of full size
     #[value(skip)]
     Load,
-    /// Races on the services' own stores, many times
+    /// The services' own tests, with their races run many times
     #[value(skip)]
     Races,
     /// Races through the edge, many times, and steady loads
@@ -195,8 +193,7 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
         Step::Races => {
             let mut tests = cargo();
             tests.env(ROUNDS_VARIABLE, LONG_ROUNDS);
-            tests.args(["test", "--workspace", "--exclude", "firstcome-e2e", "--"]);
-            tool::run(tests.args(LONG_SERVICE_TESTS))
+            tool::run(tests.args(["test", "--workspace", "--exclude", "firstcome-e2e"]))
         }
         Step::Scenarios => {
             let mut tests = cargo();

@@ -9,7 +9,7 @@ use firstcome_proto::{
     order_v1::OrderState,
     payment_v1::{GetPaymentRequest, PaymentState, payment_service_client::PaymentServiceClient},
 };
-use firstcome_testkit::eventually;
+use firstcome_testkit::{eventually, rounds};
 use futures::future::join_all;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, StatusCode};
@@ -20,8 +20,6 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Races are told this often.
-const ROUNDS: usize = 20;
 /// A payment without an answer is given up after ten seconds, on a machine that has time.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How late the sandbox pays what it pays by itself.
@@ -192,8 +190,8 @@ async fn buy_at_last(buyer: &Buyer, sale: &firstcome_e2e::Sale) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_before_during_and_after_the_confirm_change_nothing_of_how_it_ends() {
     let shop = Shop::own(&[SLOW]).await.unwrap();
-    let sale = shop.sell(Terms::of(ROUNDS as i32)).await.unwrap();
-    let buyers = shop.buyers(ROUNDS).await.unwrap();
+    let sale = shop.sell(Terms::of(rounds() as i32)).await.unwrap();
+    let buyers = shop.buyers(rounds()).await.unwrap();
     let (shop, sale) = (&shop, &sale);
     let lives = buyers.iter().enumerate().map(|(round, buyer)| async move {
         let order_id = buyer.buy(sale, "k").await.unwrap().order_id;

@@ -7,14 +7,12 @@ use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{AdjustStockRequest, Hold, ReleaseCause},
 };
-use firstcome_testkit::eventually;
+use firstcome_testkit::{eventually, rounds};
 use futures::future::join_all;
 use rand::{RngExt as _, seq::SliceRandom as _};
 
 use crate::it::app::{Goods, Replica, SOON, Shop};
 
-/// Rounds of one product, one after the other; holds of earlier ones live on in later ones.
-const ROUNDS: usize = 20;
 /// More than any total.
 const BUYERS: usize = 30;
 
@@ -58,7 +56,7 @@ async fn totals_change_while_units_sell_out_and_come_back() {
     let two = shop.replica().await;
     let mut total = 10;
     let mut told: HashSet<Bytes> = HashSet::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let mut earlier: Vec<Bytes> = told.iter().cloned().collect();
         earlier.shuffle(&mut rand::rng());
         let totals: [i32; 3] = std::array::from_fn(|_| rand::rng().random_range(5..25));

@@ -9,15 +9,13 @@ use firstcome_payment::{
     payment::{Payment, State},
     store::Store,
 };
+use firstcome_testkit::rounds;
 use futures::future::join_all;
 
 use super::{
     harness::{Charge, Databases, moved},
     provider::{Lossy, sandbox},
 };
-
-/// Races are told this often.
-const ROUNDS: u32 = 20;
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
@@ -43,7 +41,7 @@ async fn a_refund_retried_after_lost_answers_gives_back_once() {
     let store = Store::connect(&databases.payments.url.clone().into(), 4).await.unwrap();
     let lossy = Lossy::new(sandbox(&databases).await);
     let charges = Charges::new(store, Arc::new(lossy.clone()));
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let charge = Charge::on("pm_card_approve");
         charges.authorize(charge.intent(), soon()).await.unwrap();
         charges.capture(charge.id, soon()).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use firstcome_payment::signature;
 use firstcome_proto::{Reason, payment_v1::PaymentState as State};
-use firstcome_testkit::eventually;
+use firstcome_testkit::{eventually, rounds};
 use time::OffsetDateTime;
 
 use super::{
@@ -12,8 +12,6 @@ use super::{
     stripe_peer::{POOR_CARD, Peer},
 };
 
-/// Races are told this often.
-const ROUNDS: usize = 20;
 /// Nothing here takes longer, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CARD: &str = "pm_card_visa";
@@ -94,7 +92,7 @@ async fn a_declined_card_says_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_whose_answers_are_lost_is_done_once() {
     let (shop, peer) = open().await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let charge = Charge::on(CARD);
         // In every other round nobody can be asked either whether it was done.
         let lost = 1 + round % 2;
@@ -178,7 +176,7 @@ async fn a_webhook_tells_of_an_authorisation_whose_answer_was_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_paid_is_given_back_once() {
     let (shop, peer) = open().await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let charge = Charge::on(CARD);
         assert_eq!(state(shop.authorize(&charge).await), State::Authorized);
         assert_eq!(state(shop.void(&charge).await), State::Voided);

@@ -13,7 +13,7 @@ use firstcome_payment::{
     webhook::worker::Worker,
 };
 use firstcome_proto::{Reason, Refusal, payment_v1::PaymentState as State};
-use firstcome_testkit::eventually;
+use firstcome_testkit::{eventually, rounds};
 use futures::future::join_all;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -24,8 +24,6 @@ use super::{
     provider::{Lossy, sandbox},
 };
 
-/// Races are told this often.
-const ROUNDS: usize = 20;
 /// Nothing here takes longer, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -120,7 +118,7 @@ async fn an_event_told_twenty_times_at_once_is_on_record_once() {
     assert_eq!(state(shop.authorize(&charge).await), State::Authorized);
     let body = told(1, &charge, Ours::Authorized);
     let signature = signed(&body);
-    for heard in join_all((0..ROUNDS).map(|_| shop.hear(&signature, &body))).await {
+    for heard in join_all((0..rounds()).map(|_| shop.hear(&signature, &body))).await {
         heard.expect("each delivery hears what the first did");
     }
     assert_eq!(shop.events().await, (1, 0));
@@ -166,7 +164,7 @@ async fn a_late_paid_is_given_back_once_and_opens_nothing() {
             },
         )
         .await;
-    let charges: Vec<_> = (0..ROUNDS).map(|_| Charge::on("pm_card_paid_late")).collect();
+    let charges: Vec<_> = (0..rounds()).map(|_| Charge::on("pm_card_paid_late")).collect();
     join_all(charges.iter().map(async |charge| {
         assert_refused(shop.authorize(charge).await, Reason::UpstreamUnavailable);
         assert_eq!(state(shop.void(charge).await), State::Voided);
@@ -193,7 +191,7 @@ async fn webhooks_beside_the_commands_change_nothing_of_how_they_end() {
     let shop =
         hearing(|number| [Delivery::Heard, Delivery::Refused, Delivery::HeardThrice][number % 3])
             .await;
-    let lives = (0..ROUNDS).map(|round| {
+    let lives = (0..rounds()).map(|round| {
         let shop = Arc::clone(&shop);
         async move {
             let charge = Charge::on("pm_card_approve");
