@@ -14,6 +14,8 @@ create table placements (
     -- Names the reservations together with the order. Never used twice: what an earlier attempt
     -- held can be freed without touching what a later one was told.
     attempt bigint not null default nextval('placement_attempts'),
+    -- Earlier attempts whose process died, and which nobody is known to have freed.
+    unfreed bigint[] not null default '{}',
     -- The list whose lines it orders; null when they were written out.
     basket text,
     -- The lines, by place, as they were when it began; sorted by product and SKU.

@@ -13,19 +13,22 @@ use std::{sync::Arc, time::Duration};
 
 use firstcome_mesh::{Deadline, Shutdown, failpoint};
 use firstcome_proto::{
-    ProductId, Refusal, ReservationId, error_v1::SharedRefusal, inventory_v1::ReleaseCause,
+    ProductId, Reason, Refusal, ReservationId, error_v1::SharedRefusal, inventory_v1::ReleaseCause,
 };
 use futures::future::join_all;
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout_at,
+};
 use tonic::{Code, Status};
 
 use crate::{
     error::Error,
     hold::{self, Hold},
-    order::Order,
+    order::{NewOrder, Order},
     peers::{Inventory, Verb, reserve_item},
     place::{Plan, Source, Wanted, order_of_holds},
-    store::{Begun, Finished, Placing, Store},
+    store::{self, Begun, Finished, Placing, Store},
 };
 
 /// How long one product is asked, again where it answers that it cannot say yet.
@@ -34,6 +37,12 @@ const RESERVE_PATIENCE: Duration = Duration::from_secs(3);
 const RESERVE_PAUSE: Duration = Duration::from_millis(100);
 /// A key's other call may end between two looks, and another begin; nobody is that unlucky.
 const BEGINS_MAX: usize = 3;
+/// Between two tries to write an order whose units are held.
+const FINISH_PAUSE: Duration = Duration::from_millis(200);
+/// Orders that callers place at once: their statements share the connections of the rush.
+const ATTEMPTS_MAX: usize = 64;
+/// When somebody who found no place may come back.
+const BUSY_RETRY: Duration = Duration::from_millis(500);
 /// Dead attempts are looked for so often, and driven so many at a time.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RESUMED_MAX: usize = 16;
@@ -45,25 +54,43 @@ pub struct Attempts {
     inventory: Inventory,
     shutdown: Shutdown,
     lease: Duration,
+    places: Arc<Semaphore>,
 }
 
 impl Attempts {
     /// Over these parts. An attempt belongs to its process for the lease.
     pub fn new(store: Store, inventory: Inventory, shutdown: Shutdown, lease: Duration) -> Self {
-        Self { store, inventory, shutdown, lease }
+        let places = Arc::new(Semaphore::new(ATTEMPTS_MAX));
+        Self { store, inventory, shutdown, lease, places }
     }
 
     /// Places one order, in a task that outlives this call.
     pub async fn place(&self, plan: Plan, deadline: Deadline) -> Result<Order, Error> {
+        let busy = || Refusal::because(Reason::Overloaded, "too many carts are being ordered");
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| busy().retry_after(BUSY_RETRY))?;
         for _ in 0..BEGINS_MAX {
             if let Some(order) = self.store.find(plan.order).await? {
                 return same(order, &plan);
             }
-            let placing = self.intent(&plan).await?;
+            let placing = match self.intent(&plan).await {
+                Ok(placing) => placing,
+                // A call with this key may just have taken the lines out of the list.
+                Err(error) => match self.store.find(plan.order).await? {
+                    Some(order) => return same(order, &plan),
+                    None => return Err(error),
+                },
+            };
             match self.store.begin_placement(&placing, self.lease).await? {
                 Begun::Ours(attempt) => {
                     let placing = Placing { attempt, ..placing };
-                    return self.drive_aside(placing, deadline).await;
+                    // Whoever was before us has ended before our row could stand, and may have
+                    // made the order: nobody can end unseen from here on.
+                    if let Some(order) = self.store.find(plan.order).await? {
+                        self.store.abandon_placement(plan.order, attempt).await?;
+                        return same(order, &plan);
+                    }
+                    return self.drive_aside(placing, deadline, place).await;
                 }
                 Begun::Theirs(fingerprint) if fingerprint != plan.fingerprint => {
                     return Err(Error::KeyReused);
@@ -88,12 +115,12 @@ impl Attempts {
                 tracing::warn!(%fault, "cannot look for dead attempts");
                 Vec::new()
             });
-            for (placing, before) in claimed {
+            for (placing, unfreed) in claimed {
                 let permit = Arc::clone(&drivers).try_acquire_owned();
                 let permit = permit.expect("no more were claimed than there are drivers");
                 let attempts = self.clone();
                 self.shutdown.spawn(async move {
-                    attempts.take_over(placing, before).await;
+                    attempts.take_over(placing, unfreed).await;
                     drop(permit);
                 });
             }
@@ -113,9 +140,17 @@ impl Attempts {
         Ok(Placing { order, user, fingerprint, attempt: 0, basket, lines })
     }
 
-    async fn drive_aside(&self, placing: Placing, deadline: Deadline) -> Result<Order, Error> {
+    async fn drive_aside(
+        &self,
+        placing: Placing,
+        deadline: Deadline,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Order, Error> {
         let attempts = self.clone();
-        let driven = self.shutdown.spawn(async move { attempts.drive(placing).await });
+        let driven = self.shutdown.spawn(async move {
+            let _place = place;
+            attempts.drive(placing).await
+        });
         match timeout_at(deadline.instant(), driven).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(fault)) => {
@@ -126,14 +161,21 @@ impl Attempts {
         }
     }
 
-    /// Frees what a dead attempt held, and places its order again.
-    async fn take_over(&self, placing: Placing, before: i64) {
+    /// Frees what dead attempts held, and places their order again.
+    async fn take_over(&self, placing: Placing, unfreed: Vec<i64>) {
         let order = placing.order;
-        tracing::info!(%order, before, attempt = placing.attempt, "take over an attempt");
-        let dead = Placing { attempt: before, ..placing.clone() };
-        if let Err(refusal) = self.free(&dead).await {
-            let reason = refusal.reason().name();
-            return tracing::warn!(%order, reason, "cannot free a dead attempt yet");
+        tracing::info!(%order, ?unfreed, attempt = placing.attempt, "take over an attempt");
+        for attempt in unfreed {
+            let dead = Placing { attempt, ..placing.clone() };
+            if let Err(refusal) = self.free(&dead, &dead.products()).await {
+                let reason = refusal.reason().name();
+                return tracing::warn!(%order, reason, "cannot free a dead attempt yet");
+            }
+        }
+        match self.store.earlier_are_freed(&placing).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(fault) => return tracing::warn!(%order, %fault, "leave an attempt for later"),
         }
         match self.drive(placing).await {
             Ok(_) => tracing::info!(%order, "an order that was begun is placed"),
@@ -145,35 +187,70 @@ impl Attempts {
     async fn drive(&self, placing: Placing) -> Result<Order, Error> {
         failpoint::hit("attempt.after_intent");
         let mut holds = Vec::new();
+        let mut asked = Vec::new();
         for lines in placing.lines.chunk_by(|one, other| one.product == other.product) {
             let product = lines.first().expect("a chunk has a line").product;
+            // Each product may take a part of the lease.
+            if !asked.is_empty() && !self.store.keep_placement(&placing, self.lease).await? {
+                return self.superseded(&placing, &asked).await;
+            }
+            asked.push(product);
             match self.reserve(&placing, product, lines).await {
                 Ok(hold) => holds.push((product, hold)),
-                Err(refusal) => return Err(self.give_up(&placing, refusal).await),
+                Err(refusal) => return Err(self.give_up(&placing, &asked, refusal).await),
             }
             failpoint::hit("attempt.after_hold");
         }
         let Placing { order, user, fingerprint, .. } = placing;
         let new = match order_of_holds(order, user, fingerprint, &holds) {
             Ok(new) => new,
-            Err(refusal) => return Err(self.give_up(&placing, refusal).await),
+            Err(refusal) => return Err(self.give_up(&placing, &asked, refusal).await),
         };
-        match self.store.finish_placement(&placing, &new).await? {
-            Finished::Placed(instant) => {
+        match self.finish(&placing, &new).await {
+            Ok(Finished::Placed(instant)) => {
                 failpoint::hit("attempt.after_finish");
                 Ok(Order { attempt: Some(placing.attempt), ..new.written_at(instant) })
             }
-            Finished::Lost => {
-                self.let_go(&placing).await;
-                Err(Error::PlacementInProgress)
+            Ok(Finished::Lost | Finished::HasOrder) => self.superseded(&placing, &asked).await,
+            Err(store::Error::Unavailable(fault)) => {
+                tracing::warn!(%order, %fault, "an attempt is left to be taken over");
+                Err(Error::Unavailable)
             }
-            Finished::HasOrder => {
-                self.let_go(&placing).await;
-                let order = self.store.find(placing.order).await?.ok_or(Error::Internal)?;
-                if order.fingerprint == placing.fingerprint {
-                    Ok(order)
-                } else {
-                    Err(Error::KeyReused)
+            Err(fault) => {
+                tracing::error!(%order, %fault, "postgres refuses an order");
+                Err(self.give_up(&placing, &asked, Refusal::internal()).await)
+            }
+        }
+    }
+
+    /// Makes it an order; tries again while Postgres is away, because what is held is worth it.
+    async fn finish(&self, placing: &Placing, new: &NewOrder) -> Result<Finished, store::Error> {
+        let deadline = Deadline::after(self.lease / 2);
+        loop {
+            match self.store.finish_placement(placing, new).await {
+                Err(store::Error::Unavailable(fault)) if deadline.left() > FINISH_PAUSE => {
+                    tracing::info!(order = %placing.order, %fault, "try again to place an order");
+                    if !self.shutdown.sleep(FINISH_PAUSE).await {
+                        return Err(store::Error::Unavailable(fault));
+                    }
+                }
+                finished => return finished,
+            }
+        }
+    }
+
+    /// What is told when the row is no longer this attempt's: its order, if an answer was lost on
+    /// the way, or that of whoever came before; else that somebody is at it.
+    async fn superseded(&self, placing: &Placing, asked: &[ProductId]) -> Result<Order, Error> {
+        let order = self.store.find(placing.order).await?;
+        match order {
+            Some(order) if order.attempt == Some(placing.attempt) => Ok(order),
+            order => {
+                self.let_go(placing, asked).await;
+                match order {
+                    Some(order) if order.fingerprint == placing.fingerprint => Ok(order),
+                    Some(_) => Err(Error::KeyReused),
+                    None => Err(Error::PlacementInProgress),
                 }
             }
         }
@@ -234,10 +311,11 @@ impl Attempts {
         }
     }
 
-    /// Frees what an attempt may hold and forgets its intent; gives what its caller is told.
-    async fn give_up(&self, placing: &Placing, refusal: Refusal) -> Error {
+    /// Frees what an attempt may hold of the products that were asked, and forgets its intent;
+    /// gives what its caller is told.
+    async fn give_up(&self, placing: &Placing, asked: &[ProductId], refusal: Refusal) -> Error {
         failpoint::hit("attempt.before_undo");
-        if let Err(unfreed) = self.free(placing).await {
+        if let Err(unfreed) = self.free(placing, asked).await {
             let reason = unfreed.reason().name();
             tracing::warn!(order = %placing.order, reason, "an attempt is left to be freed");
             // The intent stays, so that its end is not forgotten; until then nothing is told that
@@ -251,22 +329,19 @@ impl Attempts {
     }
 
     /// Frees what an attempt holds that lost its row; where that fails, the holds expire.
-    async fn let_go(&self, placing: &Placing) {
-        if let Err(refusal) = self.free(placing).await {
+    async fn let_go(&self, placing: &Placing, asked: &[ProductId]) {
+        if let Err(refusal) = self.free(placing, asked).await {
             let reason = refusal.reason().name();
             tracing::warn!(order = %placing.order, reason, "cannot undo holds, they will expire");
         }
     }
 
-    /// Frees every reservation that this attempt may have made.
-    async fn free(&self, placing: &Placing) -> Result<(), Refusal> {
+    /// Frees every reservation that this attempt may have made of these products.
+    async fn free(&self, placing: &Placing, products: &[ProductId]) -> Result<(), Refusal> {
         let verb = Verb::Release(ReleaseCause::Undo);
         let reservation = placing.reservation();
-        let products = placing.lines.chunk_by(|one, other| one.product == other.product);
-        let freeing = products.map(|lines| {
-            let product = lines.first().expect("a chunk has a line").product;
-            self.inventory.hold(verb, product, reservation)
-        });
+        let freeing =
+            products.iter().map(|product| self.inventory.hold(verb, *product, reservation));
         for freed in join_all(freeing).await {
             match freed {
                 Ok(_) => {}
@@ -283,6 +358,13 @@ impl Placing {
     /// The id of its reservations, of whatever product.
     fn reservation(&self) -> ReservationId {
         self.order.reservation_of_attempt(self.attempt)
+    }
+
+    /// Its products, each once, in the order in which they are asked.
+    fn products(&self) -> Vec<ProductId> {
+        let mut products: Vec<ProductId> = self.lines.iter().map(|line| line.product).collect();
+        products.dedup();
+        products
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Prices are never kept here: whoever looks sees what an order would cost at this moment.
 
+use std::sync::Arc;
+
 use firstcome_proto::{
     Money, Refusal, SkuId, UserId,
     inventory_v1::{Availability, Offer},
-    order_v1, timestamp,
 };
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 use crate::{
     basket::Basket,
@@ -17,28 +19,44 @@ use crate::{
     store::{Added, Store},
 };
 
+/// Additions written at once: each keeps a connection while it waits for others of its list, and
+/// most connections belong to those who buy.
+const ADDITIONS_AT_ONCE: usize = 3;
+
 /// Everybody's lists.
 #[derive(Clone)]
 pub struct Baskets {
     store: Store,
     offers: Offers,
+    additions: Arc<Semaphore>,
 }
 
 /// Lines as they could be ordered now.
 #[derive(Debug)]
 pub struct Priced {
     /// Each line.
-    pub items: Vec<order_v1::BasketItem>,
+    pub items: Vec<PricedItem>,
     /// The sum of those that could be had, in the quantity wanted.
     pub total: Option<Money>,
     /// True when all could be had, and have a sum.
     pub orderable: bool,
 }
 
+/// A line with what inventory says of it now.
+#[derive(Debug)]
+pub struct PricedItem {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// When it was added to a list.
+    pub added_at: Option<OffsetDateTime>,
+    /// What it is, costs, and whether it can be had.
+    pub offer: Offer,
+}
+
 impl Baskets {
     /// Over these parts.
     pub fn new(store: Store, offers: Offers) -> Self {
-        Self { store, offers }
+        Self { store, offers, additions: Arc::new(Semaphore::new(ADDITIONS_AT_ONCE)) }
     }
 
     /// Adds units, once for each key; gives how many there are then.
@@ -54,6 +72,7 @@ impl Baskets {
         if offers.first().is_none_or(unknown) {
             return Err(Refusal::not_found("sku").into());
         }
+        let _turn = self.additions.acquire().await.expect("nobody closes it");
         match self.store.add_to_basket(user, basket, key, wanted).await? {
             Added::Units(units) => Ok(units),
             Added::KeyReused => Err(Error::KeyReused),
@@ -110,10 +129,14 @@ impl Baskets {
         let mut amounts = Vec::with_capacity(lines.len());
         for ((wanted, added_at), offer) in lines.into_iter().zip(offers) {
             if can_be_had(&offer, wanted.quantity) {
-                let unit_price = Money::from_field("offer.unit_price", offer.unit_price.clone())?;
-                amounts.push((unit_price, wanted.quantity));
+                let price = Money::from_field("offer.unit_price", offer.unit_price.clone());
+                let price = price.map_err(|fault| {
+                    tracing::error!(?fault, sku = %wanted.sku, "an offer has no price");
+                    Error::Internal
+                })?;
+                amounts.push((price, wanted.quantity));
             }
-            items.push(item_to_wire(wanted, added_at, offer));
+            items.push(PricedItem { wanted, added_at, offer });
         }
         let all = amounts.len() == items.len();
         let total = sum(amounts.into_iter());
@@ -123,22 +146,4 @@ impl Baskets {
 
 fn can_be_had(offer: &Offer, quantity: i32) -> bool {
     offer.availability() == Availability::Available && offer.available >= quantity
-}
-
-fn item_to_wire(
-    wanted: Wanted,
-    added_at: Option<OffsetDateTime>,
-    offer: Offer,
-) -> order_v1::BasketItem {
-    order_v1::BasketItem {
-        product_id: wanted.product.to_string(),
-        sku_id: wanted.sku.to_string(),
-        quantity: wanted.quantity,
-        availability: offer.availability,
-        available: offer.available,
-        product_name: offer.product_name,
-        sku_label: offer.sku_label,
-        unit_price: offer.unit_price,
-        add_time: added_at.map(timestamp::to_wire),
-    }
 }

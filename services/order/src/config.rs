@@ -26,6 +26,8 @@ const LEASE_DEFAULT: &str = "10s";
 const DAY_DEFAULT: &str = "24h";
 /// A day that is shorter than a look of the worker would say nothing about the order of things.
 const DAY_MIN: Duration = Duration::from_millis(500);
+/// A day that is longer than a month is a mistake.
+const DAY_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// Placements that wait for one product: what it answers in about a second. A longer queue would
 /// only keep buyers waiting for what they can be refused at once.
@@ -102,7 +104,7 @@ pub struct Serve {
           value_parser = humantime::parse_duration)]
     pub step_lease: Duration,
     /// A day of the shop, in which the automatic steps after a payment and the return window are
-    /// counted, and nothing else; at least 500ms. A demo makes it seconds.
+    /// counted, and nothing else; 500ms to 31d. A demo makes it seconds.
     #[arg(long, env = "FIRSTCOME_DAY", default_value = DAY_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub day: Duration,
@@ -173,8 +175,8 @@ impl Validate for Config {
                 if serve.step_lease.is_zero() {
                     faults.push("--step-lease must be more than nothing".to_owned());
                 }
-                if serve.day < DAY_MIN {
-                    faults.push("--day must be at least 500ms".to_owned());
+                if !(DAY_MIN..=DAY_MAX).contains(&serve.day) {
+                    faults.push("--day must be 500ms to 31d".to_owned());
                 }
                 &serve.database
             }

@@ -21,8 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(80);
 const WATCHERS_MAX: usize = 4096;
 /// Watchers of one buyer: every device of a household.
 const WATCHERS_OF_USER_MAX: usize = 16;
-/// Changes that wait for a watcher to read; an order has no more in its whole life.
-const CHANGES_WAITING_MAX: usize = 8;
+/// Places for what a watcher has not read: two changes, and why it hears no more. An order changes
+/// six times in its life, days apart.
+const UNREAD_MAX: usize = 3;
 /// When somebody who was turned away may come back.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -60,7 +61,7 @@ impl Watches {
     /// Watches an order from how it was just read. The first thing sent is that; a final state is
     /// the last.
     pub fn watch(&self, order: Order) -> Result<mpsc::Receiver<Sent>, Refusal> {
-        let (changes, receiver) = mpsc::channel(CHANGES_WAITING_MAX);
+        let (changes, receiver) = mpsc::channel(UNREAD_MAX);
         let watcher =
             Watcher { order: order.id, user: order.user, told: order.updated_at, changes };
         let is_final = order.state.is_final();
@@ -69,6 +70,10 @@ impl Watches {
             return Ok(receiver);
         }
         let mut watchers = self.shared.watchers.lock();
+        // Under the lock, so that nobody comes after all were let go.
+        if self.shutdown.has_begun() {
+            return Err(stopping());
+        }
         let same_user = watchers.iter().filter(|other| other.user == watcher.user).count();
         if watchers.len() >= WATCHERS_MAX || same_user >= WATCHERS_OF_USER_MAX {
             let refusal = Refusal::because(Reason::Overloaded, "too many watch");
@@ -94,7 +99,10 @@ impl Watches {
             }
             self.look().await;
         }
-        self.shared.watchers.lock().clear();
+        for watcher in self.shared.watchers.lock().drain(..) {
+            // Who has no room for it sees the stream end, and opens it again as well.
+            drop(watcher.changes.try_send(Err(stopping())));
+        }
     }
 
     /// Looks once for changes, and tells them.
@@ -141,6 +149,62 @@ impl Watcher {
     }
 }
 
+fn stopping() -> Refusal {
+    Refusal::because(Reason::Overloaded, "the service is stopping").retry_after(RETRY)
+}
+
 fn too_slow() -> Refusal {
     Refusal::because(Reason::WatcherTooSlow, "changes were not read").retry_after(RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use firstcome_proto::{Money, ProductId, SkuId, money::Currency};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::order::{Fingerprint, Line, State, Step};
+
+    fn order(state: State, updated_at: OffsetDateTime) -> Order {
+        let money = Money { amount_minor: 1, currency: Currency::parse("KRW").unwrap() };
+        let (product, sku) = (ProductId(Uuid::nil()), SkuId(Uuid::nil()));
+        let line = Line { product, sku, quantity: 1, unit_price: money, sequence: 1 };
+        Order {
+            id: OrderId(Uuid::nil()),
+            user: UserId(Uuid::nil()),
+            fingerprint: Fingerprint([0; 16]),
+            product,
+            state,
+            lines: vec![line],
+            total: money,
+            sequence: 1,
+            pay_by: updated_at,
+            attempt: None,
+            step: Some(Step::Ship),
+            failure: None,
+            payment_method: None,
+            created_at: updated_at,
+            updated_at,
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_is_told_so_and_dropped_and_who_reads_hears_all() {
+        let (changes, mut reader) = mpsc::channel(UNREAD_MAX);
+        let told = OffsetDateTime::UNIX_EPOCH;
+        let mut watcher =
+            Watcher { order: OrderId(Uuid::nil()), user: UserId(Uuid::nil()), told, changes };
+        let states = [State::Preparing, State::Shipping, State::Delivered];
+        for state in states {
+            assert!(watcher.tell(&order(state, told)));
+            assert_eq!(reader.try_recv().unwrap().unwrap().state, state);
+        }
+        let unread: Vec<bool> =
+            states.iter().map(|state| watcher.tell(&order(*state, told))).collect();
+        assert_eq!(unread, [true, true, false], "two may wait, the third is too many");
+        let heard: Vec<Sent> = std::iter::from_fn(|| reader.try_recv().ok()).collect();
+        let reasons: Vec<_> =
+            heard.iter().map(|it| it.as_ref().err().map(Refusal::reason)).collect();
+        assert_eq!(reasons, [None, None, Some(Reason::WatcherTooSlow)]);
+    }
 }

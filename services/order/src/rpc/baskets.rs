@@ -5,19 +5,21 @@ use firstcome_proto::{
     ProductId, Refusal, SkuId,
     order_v1::{
         AddCartItemRequest, AddCartItemResponse, AddWishlistItemRequest, AddWishlistItemResponse,
-        ClearCartRequest, ClearCartResponse, ClearWishlistRequest, ClearWishlistResponse,
-        ListCartItemsRequest, ListCartItemsResponse, ListWishlistItemsRequest,
-        ListWishlistItemsResponse, RemoveCartItemRequest, RemoveCartItemResponse,
-        RemoveWishlistItemRequest, RemoveWishlistItemResponse, UpdateCartItemRequest,
-        UpdateCartItemResponse, UpdateWishlistItemRequest, UpdateWishlistItemResponse,
-        cart_service_server::CartService, wishlist_service_server::WishlistService,
+        BasketItem, ClearCartRequest, ClearCartResponse, ClearWishlistRequest,
+        ClearWishlistResponse, ListCartItemsRequest, ListCartItemsResponse,
+        ListWishlistItemsRequest, ListWishlistItemsResponse, RemoveCartItemRequest,
+        RemoveCartItemResponse, RemoveWishlistItemRequest, RemoveWishlistItemResponse,
+        UpdateCartItemRequest, UpdateCartItemResponse, UpdateWishlistItemRequest,
+        UpdateWishlistItemResponse, cart_service_server::CartService,
+        wishlist_service_server::WishlistService,
     },
+    timestamp,
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
     basket::Basket,
-    baskets::Baskets,
+    baskets::{Baskets, PricedItem},
     place::{Faults, KEY_LENGTH_MAX, QUANTITY_MAX, Wanted, printable},
 };
 
@@ -80,7 +82,8 @@ macro_rules! serve {
                 let user = Identity::of(&request)?.user;
                 let priced = self.0.list(user, $basket).await?;
                 let total = priced.total.map(Into::into);
-                Ok(Response::new($list_response { items: priced.items, total }))
+                let items = priced.items.into_iter().map(item_to_wire).collect();
+                Ok(Response::new($list_response { items, total }))
             }
 
             async fn $clear(
@@ -132,5 +135,21 @@ fn read_addition(key: &str, product: &str, sku: &str, quantity: i32) -> Result<W
             product.err().into_iter().chain(sku.err()).for_each(|fault| faults.join(fault));
             Err(faults.refusal())
         }
+    }
+}
+
+/// The contract's form of a line.
+pub(super) fn item_to_wire(item: PricedItem) -> BasketItem {
+    let PricedItem { wanted, added_at, offer } = item;
+    BasketItem {
+        product_id: wanted.product.to_string(),
+        sku_id: wanted.sku.to_string(),
+        quantity: wanted.quantity,
+        availability: offer.availability,
+        available: offer.available,
+        product_name: offer.product_name,
+        sku_label: offer.sku_label,
+        unit_price: offer.unit_price,
+        add_time: added_at.map(timestamp::to_wire),
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     life::Command,
     order::{Order, PaymentIntent},
     place::{Source, Wish, printable},
-    rpc::order_to_wire,
+    rpc::{baskets::item_to_wire, order_to_wire},
     store::Store,
     watch::Watches,
 };
@@ -123,7 +123,7 @@ impl OrderService for Service {
         let source = Source::read(&request.lines, request.selection.as_ref())?;
         let priced = self.baskets.preview(user, source).await?;
         Ok(Response::new(PreviewOrderResponse {
-            items: priced.items,
+            items: priced.items.into_iter().map(item_to_wire).collect(),
             total: priced.total.map(Into::into),
             orderable: priced.orderable,
         }))

@@ -25,7 +25,7 @@ impl Acts {
     pub async fn act(&self, step: Step, order: &Order) -> Outcome {
         let id = order.id;
         match step {
-            Step::Expire => self.free(step, order, ReleaseCause::Expire).await,
+            Step::Expire => self.expire(order).await,
             Step::Cancel => self.free(step, order, ReleaseCause::Cancel).await,
             Step::Release => self.free(step, order, ReleaseCause::Saga).await,
             Step::Pin => match self.keep(step, order, Verb::Pin).await {
@@ -56,6 +56,17 @@ impl Acts {
             // Their time has come, which is all that they waited for.
             Step::Ship | Step::Deliver | Step::Confirm => Outcome::Done,
         }
+    }
+
+    /// Asks for the end of what is past its time. Holds of several products end at different
+    /// times: the first that ends takes the others with it, because nobody can pay for them.
+    async fn expire(&self, order: &Order) -> Outcome {
+        let answers = self.hold_all(order, Verb::Release(ReleaseCause::Expire)).await;
+        let outcomes: Vec<_> = answers.into_iter().map(|it| freed(Step::Expire, it)).collect();
+        if outcomes.contains(&Outcome::NotYet) && outcomes.contains(&Outcome::Done) {
+            return self.free(Step::Release, order, ReleaseCause::Undo).await;
+        }
+        worst(outcomes.into_iter())
     }
 
     /// Ends every hold of the order.

@@ -132,22 +132,50 @@ impl Store {
         Ok(finished)
     }
 
-    /// Takes over attempts whose time is up, each under a new number; with each the number before.
+    /// Begins an attempt's lease anew; false when another has taken its place.
+    pub async fn keep_placement(&self, placing: &Placing, lease: Duration) -> Result<bool, Error> {
+        let kept = sqlx::query!(
+            "update placements set next_try_at = now() + make_interval(secs => $3) \
+             where order_id = $1 and attempt = $2",
+            placing.order.0,
+            placing.attempt,
+            lease.as_secs_f64(),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(kept.rows_affected() == 1)
+    }
+
+    /// Saves that nothing of the earlier attempts is held any more; false when another attempt has
+    /// taken the place of this one.
+    pub async fn earlier_are_freed(&self, placing: &Placing) -> Result<bool, Error> {
+        let saved = sqlx::query!(
+            "update placements set unfreed = '{}' where order_id = $1 and attempt = $2",
+            placing.order.0,
+            placing.attempt,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(saved.rows_affected() == 1)
+    }
+
+    /// Takes over attempts whose time is up, each under a new number; with each the numbers of
+    /// those before that may still hold something.
     pub async fn claim_placements(
         &self,
         count: i64,
         lease: Duration,
-    ) -> Result<Vec<(Placing, i64)>, Error> {
+    ) -> Result<Vec<(Placing, Vec<i64>)>, Error> {
         let rows = sqlx::query!(
             "with due as materialized ( \
                  select order_id, attempt from placements where next_try_at <= now() \
                  order by next_try_at limit $1 for update skip locked \
              ) \
              update placements p set attempt = nextval('placement_attempts'), \
-                 next_try_at = now() + make_interval(secs => $2) \
+                 unfreed = p.unfreed || due.attempt, next_try_at = now() + make_interval(secs => $2) \
              from due where p.order_id = due.order_id \
              returning p.order_id, p.user_id, p.fingerprint, p.attempt, p.basket, p.product_ids, \
-                 p.sku_ids, p.quantities, due.attempt as before",
+                 p.sku_ids, p.quantities, p.unfreed",
             count,
             lease.as_secs_f64(),
         )
@@ -168,7 +196,7 @@ impl Store {
                 basket: row.basket.as_deref().and_then(Basket::from_word),
                 lines: lines.collect(),
             };
-            Ok((placing, row.before))
+            Ok((placing, row.unfreed))
         });
         placing.collect()
     }
