@@ -1,18 +1,24 @@
 //! A buyer with a client that behaves: one call, its answer or its refusal.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use firstcome_proto::{
     Refusal, UserId,
     order_v1::{
-        Address, CancelOrderRequest, GetOrderRequest, ListOrdersRequest, NewOrderLine, Order,
-        OrderState, PayOrderRequest, PlaceOrderRequest, RequestReturnRequest, WatchOrderRequest,
-        order_service_client::OrderServiceClient, pay_order_request::Destination,
+        Address, Basket, BasketSelection, CancelOrderRequest, GetOrderRequest, ListOrdersRequest,
+        NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest, RequestReturnRequest,
+        WatchOrderRequest, order_service_client::OrderServiceClient,
+        pay_order_request::Destination,
     },
 };
 use rand::RngExt as _;
 use tonic::{Request, Status, transport::Channel};
 
 use crate::{Sale, shop::authorized};
+
+/// No story waits longer for a change of an order.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A product, one of its SKUs, and how many.
 pub type Line<'a> = (&'a str, &'a str, i32);
@@ -110,14 +116,39 @@ impl Buyer {
     /// Waits until an order has come to a state, and gives it as it is then.
     pub async fn order_in(&self, order_id: &str, state: OrderState) -> Result<Order> {
         let request = WatchOrderRequest { order_id: order_id.to_owned() };
-        let mut changes = self.orders().watch_order(self.call(request)).await?.into_inner();
-        while let Some(change) = changes.message().await? {
-            let order = change.order.context("an order")?;
-            if order.state() == state {
-                return Ok(order);
+        let watching = async {
+            let mut changes = self.orders().watch_order(self.call(request)).await?.into_inner();
+            while let Some(change) = changes.message().await? {
+                let order = change.order.context("an order")?;
+                if order.state() == state {
+                    return Ok(order);
+                }
             }
-        }
-        anyhow::bail!("the order ended in another state than {state:?}")
+            anyhow::bail!("the order ended in another state than {state:?}")
+        };
+        tokio::time::timeout(LONGEST, watching).await.context("an order changes in time")?
+    }
+
+    /// Orders everything in the cart.
+    pub async fn order_cart(&self, key: &str) -> Result<Order, Refusal> {
+        self.order_from(key, Basket::Cart, &[]).await
+    }
+
+    /// Orders what is chosen of a list; nothing chosen means all of it.
+    pub async fn order_from(
+        &self,
+        key: &str,
+        basket: Basket,
+        skus: &[String],
+    ) -> Result<Order, Refusal> {
+        let selection = BasketSelection { basket: basket as i32, sku_ids: skus.to_vec() };
+        let request = PlaceOrderRequest {
+            idempotency_key: key.to_owned(),
+            lines: Vec::new(),
+            selection: Some(selection),
+        };
+        let response = self.orders().place_order(self.call(request)).await;
+        heard(response.map(|response| response.into_inner().order))
     }
 
     /// Reads the newest orders.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 #![allow(clippy::large_futures, reason = "a story runs once")]
 
+#[path = "it/baskets.rs"]
+mod baskets;
 #[path = "it/books.rs"]
 mod books;
 #[path = "it/catalogue.rs"]

@@ -9,7 +9,10 @@ use firstcome_e2e::{Buyer, Sale, Shop, shop::Terms};
 use firstcome_local::{Replica, Service};
 use firstcome_proto::{
     Reason, Refusal,
-    order_v1::{Order, OrderState},
+    order_v1::{
+        AddCartItemRequest, ListCartItemsRequest, Order, OrderState,
+        cart_service_client::CartServiceClient,
+    },
     timestamp,
 };
 use firstcome_testkit::rounds;
@@ -21,6 +24,11 @@ use time::OffsetDateTime;
 const DAY: Duration = Duration::from_secs(3);
 /// The shortest hold there is.
 const HOLD: Duration = Duration::from_secs(1);
+
+/// Whatever is under way ends long before.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits for an instant of the shop, and so many milliseconds more.
 async fn at(instant: &Option<Timestamp>, offset_ms: i64) {
@@ -45,25 +53,75 @@ async fn insist<F>(mut ask: impl FnMut() -> F) -> Result<Order, Refusal>
 where
     F: Future<Output = Result<Order, Refusal>>,
 {
-    loop {
-        match ask().await {
-            Err(refusal) if refusal.reason() == Reason::PaymentInProgress => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+    let asking = async {
+        loop {
+            match ask().await {
+                Err(refusal) if is_busy(&refusal) => tokio::time::sleep(PAUSE).await,
+                outcome => return outcome,
             }
-            outcome => return outcome,
         }
-    }
+    };
+    tokio::time::timeout(GIVE_UP, asking).await.expect("what is under way comes to an end")
+}
+
+fn is_busy(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason(),
+        Reason::PaymentInProgress | Reason::PlacementInProgress | Reason::Overloaded
+    )
 }
 
 /// The state an order has come to, once it no longer waits for its payment.
 async fn settled(buyer: &Buyer, order: &Order) -> OrderState {
-    loop {
-        let state = buyer.order(&order.order_id).await.unwrap().state();
-        if state != OrderState::PendingPayment {
-            return state;
+    let settling = async {
+        loop {
+            let state = buyer.order(&order.order_id).await.unwrap().state();
+            if state != OrderState::PendingPayment {
+                return state;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    tokio::time::timeout(GIVE_UP, settling).await.expect("an order comes to a state")
+}
+
+/// Puts units into the buyer's cart.
+async fn add_to_cart(shop: &Shop, buyer: &Buyer, sale: &Sale, key: &str, quantity: i32) {
+    let request = AddCartItemRequest {
+        idempotency_key: key.into(),
+        product_id: sale.product.clone(),
+        sku_id: sale.skus[0].clone(),
+        quantity,
+    };
+    let mut carts = CartServiceClient::new(shop.channel.clone());
+    carts.add_cart_item(buyer.call(request)).await.unwrap();
+}
+
+async fn units_in_cart(shop: &Shop, buyer: &Buyer) -> i32 {
+    let mut carts = CartServiceClient::new(shop.channel.clone());
+    let listed = carts.list_cart_items(buyer.call(ListCartItemsRequest {})).await.unwrap();
+    listed.into_inner().items.iter().map(|item| item.quantity).sum()
+}
+
+async fn cart_order_against_cart_change(shop: &Shop, buyer: Buyer, sales: [&Sale; 2]) {
+    add_to_cart(shop, &buyer, sales[0], "a", 1).await;
+    add_to_cart(shop, &buyer, sales[1], "b", 1).await;
+    let changing = add_to_cart(shop, &buyer, sales[0], "c", 2);
+    let (order, ()) = join!(buyer.order_cart("the cart"), changing);
+    let ordered: i32 = order.unwrap().lines.iter().map(|line| line.quantity).sum();
+    assert_eq!(ordered + units_in_cart(shop, &buyer).await, 4, "nothing is lost, nothing is made");
+}
+
+/// Everybody may have one of the first product, and there is one for each.
+async fn two_attempts_of_one_cart_order(shop: &Shop, buyer: Buyer, sales: [&Sale; 2]) {
+    for (key, sale) in [("a", sales[0]), ("b", sales[1])] {
+        add_to_cart(shop, &buyer, sale, key, 1).await;
     }
+    let press = || insist(|| buyer.order_cart("the cart"));
+    let (one, two, three) = join!(press(), press(), press());
+    let [one, two, three] = [one, two, three].map(|order| order.unwrap().order_id);
+    assert!(one == two && two == three, "one key is one order");
+    assert_eq!(units_in_cart(shop, &buyer).await, 0);
 }
 
 async fn pay_against_expiry(buyer: Buyer, sale: &Sale, round: usize) {
@@ -148,13 +206,16 @@ async fn of_two_things_in_one_moment_one_wins_and_the_books_agree() {
     let second = Replica::start(shop.mesh.address(), Service::Order, 2).await.unwrap();
     let rounds = rounds();
     let stock = i32::try_from(rounds).unwrap();
-    let long = shop.sell(Terms::of(4 * stock)).await.unwrap();
+    let long = shop.sell(Terms::of(7 * stock)).await.unwrap();
+    let plenty = shop.sell(Terms::of(2 * stock)).await.unwrap();
     let short = shop.sell(Terms { hold: HOLD, ..Terms::of(stock) }).await.unwrap();
-    let mut buyers = shop.buyers(5 * rounds).await.unwrap().into_iter();
+    let scarce = shop.sell(Terms { limit_per_buyer: 1, ..Terms::of(stock) }).await.unwrap();
+    let mut buyers = shop.buyers(7 * rounds).await.unwrap().into_iter();
     let mut next = || buyers.next().unwrap();
     let lives = (0..rounds).map(|round| {
-        let [one, two, three, four, five] = [(); 5].map(|()| next());
-        let (long, short) = (&long, &short);
+        let [one, two, three, four, five, six, seven] = [(); 7].map(|()| next());
+        let (shop, long, short, scarce) = (&shop, &long, &short, &scarce);
+        let plenty = &plenty;
         async move {
             join!(
                 pay_against_expiry(one, short, round),
@@ -162,6 +223,8 @@ async fn of_two_things_in_one_moment_one_wins_and_the_books_agree() {
                 cancel_against_shipping(three, long, round),
                 two_returns_at_once(four, long),
                 return_at_the_last_millisecond(five, long, round),
+                cart_order_against_cart_change(shop, six, [long, plenty]),
+                two_attempts_of_one_cart_order(shop, seven, [scarce, plenty]),
             )
         }
     });

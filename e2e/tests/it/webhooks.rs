@@ -92,6 +92,18 @@ async fn recorded(shop: &Shop, event_id: &str) -> i64 {
     sqlx::query_scalar(sql).bind(event_id).fetch_one(&pool).await.unwrap()
 }
 
+/// Waits until nothing is left to do about an event.
+async fn followed_up(shop: &Shop, event_id: &str) {
+    let url = shop.mesh.address().database_url(Role::Payment);
+    let pool = PgPool::connect(url).await.unwrap();
+    let sql = "select count(*) from webhook_events where event_id = $1 and due_at is null";
+    eventually(PATIENCE, || async {
+        let settled: i64 = sqlx::query_scalar(sql).bind(event_id).fetch_one(&pool).await.unwrap();
+        settled == 1
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_with_a_wrong_or_old_signature_is_refused_and_changes_nothing() {
     let shop = Shop::shared().await;
@@ -139,7 +151,12 @@ async fn the_same_event_twice_is_on_record_once_and_believed_never() {
     let (unknown, body) = event("captured", &Uuid::new_v4().to_string());
     assert_eq!(tell(shop, &body).await, StatusCode::OK);
     assert_eq!(recorded(shop, &unknown).await, 1);
+    // It was answered before it was followed up; only after that is it known what it changed.
+    followed_up(shop, &id).await;
+    followed_up(shop, &unknown).await;
     assert_eq!(buyer.order(&order.order_id).await.unwrap(), paid);
+    let state = payment_state(shop, &buyer, &order.order_id).await;
+    assert_eq!(state, Some(PaymentState::Captured));
     assert_eq!(moved(shop, &order.order_id).await, "AUTHORIZE CAPTURE");
 }
 

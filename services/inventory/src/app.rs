@@ -24,10 +24,16 @@ use crate::{
     shelf::Shelf,
     stock::Stock,
     store::Store,
+    turn::Turns,
 };
 
 /// Messages of a full batch fit several times.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Likes at once: those of one product wait for one row anyhow, and each that waits there holds one
+/// of the 16 connections that Reserve, Pin and Settle need.
+const LIKES_AT_ONCE: usize = 2;
+/// Likes that may wait: at some milliseconds each, the last one's turn comes within a second.
+const LIKES_WAITING_MAX: usize = 256;
 
 /// A service that is ready to serve.
 pub struct App {
@@ -87,6 +93,7 @@ impl App {
             live: self.live.clone(),
             shelf: shelf.clone(),
             badges: Badges::new(self.gate.clone()),
+            likes: Turns::new(LIKES_AT_ONCE, LIKES_WAITING_MAX),
         };
         let offers = Offers { shelf, stock: stock.clone() };
         let reservation =

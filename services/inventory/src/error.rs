@@ -12,6 +12,8 @@ use crate::{
 
 /// A rebuild takes tens of milliseconds; a failover several seconds. Retries spread between.
 const FENCED_RETRY: Duration = Duration::from_millis(250);
+/// A full queue of visitors is done within half a second or so.
+const OVERLOADED_RETRY: Duration = Duration::from_millis(500);
 /// A store that does not answer needs longer than a rebuild.
 const UNAVAILABLE_RETRY: Duration = Duration::from_millis(500);
 
@@ -24,6 +26,11 @@ pub fn fenced() -> Refusal {
 pub fn unavailable() -> Refusal {
     Refusal::because(Reason::UpstreamUnavailable, "a store does not answer")
         .retry_after(UNAVAILABLE_RETRY)
+}
+
+/// Too many wait for what was asked; nothing was done.
+pub fn overloaded() -> Refusal {
+    Refusal::because(Reason::Overloaded, "too many ask at once").retry_after(OVERLOADED_RETRY)
 }
 
 /// Postgres failed: logged here, told without detail.

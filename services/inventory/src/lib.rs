@@ -21,6 +21,7 @@ pub mod stock;
 pub mod badge;
 pub mod offer;
 pub mod shelf;
+pub mod turn;
 
 pub mod store;
 

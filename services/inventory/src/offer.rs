@@ -10,7 +10,6 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::{
     catalog::{Product, Status},
-    error,
     gate::Snapshot,
     shelf::Shelf,
     stock::{Stock, state_of},
@@ -41,15 +40,14 @@ impl Offers {
         products.sort_unstable();
         products.dedup();
         let looks: HashMap<ProductId, Option<Look>> = stream::iter(products)
-            .map(|product| async move { Ok((product, self.look(product).await?)) })
+            .map(|product| async move { Ok::<_, Refusal>((product, self.look(product).await?)) })
             .buffer_unordered(PRODUCTS_AT_ONCE)
             .try_collect()
-            .await
-            .map_err(|fault: sqlx::Error| error::database(&fault))?;
+            .await?;
         Ok(keys.iter().map(|(product, sku)| offer(looks[product].as_ref(), *sku)).collect())
     }
 
-    async fn look(&self, id: ProductId) -> Result<Option<Look>, sqlx::Error> {
+    async fn look(&self, id: ProductId) -> Result<Option<Look>, Refusal> {
         let Some(product) = self.shelf.product(id).await? else { return Ok(None) };
         let stock = match product.status {
             Status::Active => self.stock.snapshot(id).await.map(|(_, snapshot)| snapshot),

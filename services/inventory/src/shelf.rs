@@ -2,7 +2,10 @@
 //! looks at what it has seen before asks Postgres nothing.
 //!
 //! Each replica asks twice a second what was changed, by itself or by others, and forgets it. While
-//! it cannot ask, it shows what it has for 30 s and then nothing that it has not just read. Nothing is decided by it: admission reads [`crate::live`], changes read the ledger.
+//! it cannot ask, it shows what it has for 30 s and then nothing that it has not just read. What is
+//! not kept is read from Postgres by few at once.
+//!
+//! Nothing is decided by it: admission reads [`crate::live`], changes read the ledger.
 
 use std::{
     collections::HashMap,
@@ -11,16 +14,19 @@ use std::{
 };
 
 use firstcome_mesh::{Shutdown, page};
-use firstcome_proto::ProductId;
+use firstcome_proto::{ProductId, Refusal};
 use moka::sync::Cache;
 use parking_lot::RwLock;
+use tokio::sync::OnceCell;
 
 use crate::{
-    catalog::{Listing, Product},
+    catalog::{Listing, Product, Sku},
+    error,
     store::{
         Store,
         edits::{CHANGES_MAX, Changes},
     },
+    turn::Turns,
 };
 
 /// A change is seen everywhere within a second: this pause, the question, and what it forgets.
@@ -30,14 +36,32 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const UNTOLD_MAX: Duration = Duration::from_secs(30);
 /// Against what nobody thought of, everything is read anew once in this time.
 const KEPT_MAX: Duration = Duration::from_secs(600);
-/// Products kept; 1 to 40 KiB each.
-const PRODUCTS_MAX: u64 = 10_000;
+/// Bytes of products kept. Most have 1 to 2 KiB, so tens of thousands fit; the largest, of 100 SKUs
+/// and a long description, may have 100 KiB.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
+/// Products being read at once that callers find each other at; beyond it some are read twice.
+const READINGS_MAX: u64 = 10_000;
+/// A reading ends sooner, one way or the other; one that every caller left is dropped after this.
+const READING_MAX: Duration = Duration::from_secs(10);
+/// Lists read at once: a search takes Postgres much longer than a step of a purchase, and all of
+/// them use the same 16 connections.
+const LISTS_AT_ONCE: usize = 3;
+/// Lists that may wait: at up to 20 ms each, the last one's turn comes within a second.
+const LISTS_WAITING_MAX: usize = 128;
+
+/// Products in the order in which they are shown.
+type Page = Vec<Arc<Product>>;
+/// What reading a product came to.
+type Reading = Result<Option<Arc<Product>>, Refusal>;
 
 /// The products looked at lately. Clones share them.
 #[derive(Clone)]
 pub struct Shelf {
     store: Store,
     seen: Cache<ProductId, Arc<Product>>,
+    /// One reading for everybody who comes while it is under way.
+    readings: Cache<ProductId, Arc<OnceCell<Reading>>>,
+    lists: Turns,
     told: Arc<RwLock<Told>>,
     /// See [`UNTOLD_MAX`].
     pub untold_max: Duration,
@@ -54,15 +78,23 @@ struct Told {
     last: HashMap<ProductId, i64>,
     /// Counts news. What was read before the news came must not be kept after it.
     generation: u64,
-    /// The first and longest page of all products, newest first: what most visitors see.
-    front: Option<Arc<Vec<Arc<Product>>>>,
+    /// The first and longest page of all products, newest first: what most visitors see. News put
+    /// an empty one in its place; those who still read the old one do not keep it.
+    front: Arc<OnceCell<Result<Page, Refusal>>>,
 }
 
 impl Shelf {
     /// In front of this store; it keeps nothing before [`Self::start`].
     pub fn new(store: Store) -> Self {
-        let seen = Cache::builder().max_capacity(PRODUCTS_MAX).time_to_live(KEPT_MAX).build();
-        Self { store, seen, told: Arc::default(), untold_max: UNTOLD_MAX }
+        let seen = Cache::builder()
+            .weigher(|_, product: &Arc<Product>| bytes_of(product))
+            .max_capacity(KEPT_BYTES_MAX)
+            .time_to_live(KEPT_MAX)
+            .build();
+        let readings = Cache::builder().max_capacity(READINGS_MAX).time_to_live(READING_MAX);
+        let lists = Turns::new(LISTS_AT_ONCE, LISTS_WAITING_MAX);
+        let (readings, told) = (readings.build(), Arc::default());
+        Self { store, seen, readings, lists, told, untold_max: UNTOLD_MAX }
     }
 
     /// Asks for changes until the process ends.
@@ -79,17 +111,26 @@ impl Shelf {
     }
 
     /// A product, if there is one. What is not there is asked for each time: it may be made now.
-    pub async fn product(&self, id: ProductId) -> Result<Option<Arc<Product>>, sqlx::Error> {
-        let generation = {
+    /// Those who ask while it is being read share one reading, and its fault if it has one.
+    pub async fn product(&self, id: ProductId) -> Result<Option<Arc<Product>>, Refusal> {
+        let (reading, generation) = {
             let told = self.told.read();
             if self.is_current(&told) {
                 if let Some(product) = self.seen.get(&id) {
                     return Ok(Some(product));
                 }
             }
-            told.generation
+            // Under the lock: whoever comes after news joins no reading that began before them.
+            (self.readings.get_with(id, Arc::default), told.generation)
         };
-        let product = self.store.product(id).await?.map(Arc::new);
+        reading.get_or_init(|| self.read(id, generation)).await.clone()
+    }
+
+    async fn read(&self, id: ProductId, generation: u64) -> Reading {
+        let product = self.store.product(id).await.map_err(|fault| error::database(&fault));
+        // Whoever comes from here on looks at what is kept, or reads anew.
+        self.readings.invalidate(&id);
+        let product = product?.map(Arc::new);
         if let Some(product) = &product {
             // Under the lock: news come before this, and are noticed, or after, and forget it.
             let told = self.told.read();
@@ -100,37 +141,40 @@ impl Shelf {
         Ok(product)
     }
 
-    /// A page of products; the first one of all products is kept.
-    pub async fn page(&self, listing: &Listing) -> Result<Vec<Arc<Product>>, sqlx::Error> {
-        if !listing.is_front() {
-            let page = self.store.products(listing).await?;
-            return Ok(page.into_iter().map(Arc::new).collect());
-        }
-        let wanted = usize::try_from(listing.page.size).expect("a page's size was checked");
-        let generation = {
+    /// A page of products; the first one of all products is kept, and read once for everybody who
+    /// comes meanwhile. Other pages wait for their turn; OVERLOADED when too many do.
+    pub async fn page(&self, listing: &Listing) -> Result<Page, Refusal> {
+        let front = {
             let told = self.told.read();
-            if let Some(front) = told.front.as_ref().filter(|_| self.is_current(&told)) {
-                return Ok(front.iter().take(wanted).cloned().collect());
-            }
-            told.generation
+            let is_kept = listing.is_front() && self.is_current(&told);
+            is_kept.then(|| Arc::clone(&told.front))
         };
+        let Some(front) = front else {
+            let (store, listing) = (self.store.clone(), listing.clone());
+            return self.lists.run(async move { read_page(&store, &listing).await }).await?;
+        };
+        let wanted = usize::try_from(listing.page.size).expect("a page's size was checked");
         let mut whole = listing.clone();
         whole.page.size = i64::from(page::SIZE_MAX);
-        let front = self.store.products(&whole).await?;
-        let front: Vec<_> = front.into_iter().map(Arc::new).collect();
-        let page = front.iter().take(wanted).cloned().collect();
-        let mut told = self.told.write();
-        if self.is_current(&told) && told.generation == generation {
-            told.front = Some(Arc::new(front));
+        match front.get_or_init(|| read_page(&self.store, &whole)).await {
+            Ok(page) => Ok(page.iter().take(wanted).cloned().collect()),
+            Err(refusal) => {
+                // A fault is told to those who waited for it, and to nobody else.
+                let mut told = self.told.write();
+                if Arc::ptr_eq(&told.front, &front) {
+                    told.front = Arc::default();
+                }
+                Err(refusal.clone())
+            }
         }
-        Ok(page)
     }
 
     /// Looks again next time, so that whoever changed it here sees the change.
     pub fn forget(&self, id: ProductId) {
         let mut told = self.told.write();
         told.generation += 1;
-        told.front = None;
+        told.front = Arc::default();
+        self.readings.invalidate(&id);
         self.seen.invalidate(&id);
     }
 
@@ -157,20 +201,36 @@ impl Shelf {
         let products: HashMap<ProductId, i64> = changes.products.into_iter().collect();
         let mut is_news = knows_nothing;
         if knows_nothing {
+            self.readings.invalidate_all();
             self.seen.invalidate_all();
         }
         for (product, changed_in) in &products {
             if told.last.get(product) != Some(changed_in) {
                 is_news = true;
+                self.readings.invalidate(product);
                 self.seen.invalidate(product);
             }
         }
         if is_news {
             told.generation += 1;
-            told.front = None;
+            told.front = Arc::default();
         }
         told.last = products;
         told.horizon = Some(changes.horizon);
         told.at = Some(asked_at);
     }
+}
+
+async fn read_page(store: &Store, listing: &Listing) -> Result<Page, Refusal> {
+    let page = store.products(listing).await.map_err(|fault| error::database(&fault))?;
+    Ok(page.into_iter().map(Arc::new).collect())
+}
+
+/// About what a product takes in memory.
+fn bytes_of(product: &Product) -> u32 {
+    let own = product.name.len() + product.description.len() + product.category.len();
+    let texts = |sku: &Sku| sku.label.len() + sku.color.len() + sku.size.len();
+    let skus: usize = product.skus.iter().map(|sku| size_of::<Sku>() + texts(sku)).sum();
+    let bytes = size_of::<Product>() + own + skus;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
 //! All SQL of inventory. Conditional changes are one statement; what spans rows is one
-//! transaction; rows that are waited for are locked in one order everywhere: holds by id, then
-//! stock by SKU. Duties that claim rows of any product skip what is locked.
+//! transaction; rows that are waited for are locked in one order everywhere: the product, holds by
+//! id, then stock by SKU. Duties that claim rows of any product skip what is locked.
 
 pub mod catalog;
 pub mod edits;

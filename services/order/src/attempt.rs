@@ -5,8 +5,8 @@
 //! never what a later attempt was told. Products are asked in the order of their ids: of two buyers
 //! who want the same two, one gets both.
 //!
-//! An attempt whose process died is taken over by any replica's [`resume`], under a new number, when
-//! its lease is over; what the dead one held is freed first. A `Reserve` of the dead one that
+//! An attempt whose process died is taken over by any replica's [`Attempts::resume`], under a new
+//! number, when its lease is over; what the dead one held is freed first. A `Reserve` of the dead one that
 //! arrives later still holds units until they expire, like anybody's who does not come back.
 
 use std::{sync::Arc, time::Duration};

@@ -89,7 +89,7 @@ impl Commands {
                 ruling => return settled(ruling, order),
             };
         }
-        tracing::error!(order = %order.id, ?command, "an order moves, and its command does not end");
+        tracing::error!(order = %order.id, ?command, "an order moves without an end");
         Err(Error::Internal)
     }
 

@@ -3,8 +3,8 @@
 //! Two batchers in a row. The first carries placements of one product to `Reserve`: refusals are
 //! answered as they arrive, at no cost here. What was admitted goes on to the second, whose batch
 //! is one insert. From the moment `Reserve` was sent, an item's way belongs to the batchers' tasks
-//! and not to its caller, who may leave. A process that dies in between loses nothing: the key finds
-//! its hold again, or the hold expires.
+//! and not to its caller, who may leave. A process that dies in between loses nothing: the key
+//! finds its hold again, or the hold expires.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -6,8 +6,8 @@
 //! ([`commands`]) and as time goes by, and picks up what a dead process left ([`worker`]).
 //!
 //! *Invariant*: there is no SQL outside [`store`], and no I/O in [`order`], [`life`], [`hold`],
-//! [`address`], [`basket`] and [`place`]. There is no clock here that decides anything: a hold's end is inventory's to
-//! say, and a lease's is Postgres's.
+//! [`address`], [`basket`] and [`place`]. There is no clock here that decides anything: a hold's
+//! end is inventory's to say, a lease's and a day's are Postgres's.
 
 pub mod config;
 pub mod error;

@@ -13,17 +13,18 @@
 //! | `release` | undoes `pin` and the holds | PAYMENT_FAILED | |
 //! | `cancel` | frees the holds for the buyer | CANCELLED | |
 //! | `expire` | asks inventory to expire the holds | EXPIRED | not yet: again in a second |
-//! | `ship`, `deliver`, `confirm` | nothing: their time has come | SHIPPING, DELIVERED, CONFIRMED | |
+//! | `ship`, `deliver`, `confirm` | nothing: it is time | SHIPPING, DELIVERED, CONFIRMED | |
 //! | `take_back` | puts sold units on sale again | `pay_back` | never sold: `pay_back` |
 //! | `pay_back` | gives the money back | CANCELLED or RETURNED | left, and logged |
 //!
 //! Every step may be done twice. What is to be done is saved on the row before it is done, and a
-//! move is one conditional update that names the step it starts from. So a process may die anywhere,
-//! and two may drive one order: whoever loses a move reads the row and goes on from there. An effect
-//! is never undone while it is unknown, except an authorisation, which `void` kills even unseen.
+//! move is one conditional update that names the step it starts from. So a process may die
+//! anywhere, and two may drive one order: whoever loses a move reads the row and goes on from
+//! there. An effect is never undone while it is unknown, except an authorisation, which `void`
+//! kills even unseen.
 //!
-//! `authorize` and `capture` are not saved on their own: whoever finds `pin` or `settle` may do both
-//! steps, again or for the first time, and nothing is undone that the first of the two has done.
+//! `authorize` and `capture` are not saved on their own: whoever finds `pin` or `settle` may do
+//! both steps, again or for the first time, and nothing is undone that the first of the two has done.
 //! `settle` is: between it and `void`, which another driver may want, only one can be saved.
 
 mod acts;

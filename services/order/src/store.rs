@@ -1,5 +1,5 @@
-//! All SQL of this service. Each change is one statement that names the state it starts from, or one
-//! transaction where several tables change together.
+//! All SQL of this service. Each change is one statement that names the state it starts from, or
+//! one transaction where several tables change together.
 
 mod attempt;
 mod basket;

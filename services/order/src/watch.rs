@@ -1,8 +1,8 @@
 //! WatchOrder: a buyer sees an order change as it happens.
 //!
 //! Any replica may change an order, so one loop looks for changes of all orders that are watched
-//! here, with one statement that probes their rows by id and asks for those that are newer than what
-//! was told. It runs while somebody watches. A watcher who does not read fills a queue of its own
+//! here, with one statement that probes their rows by id and asks for those that are newer than
+//! what was told. It runs while somebody watches. A watcher who does not read fills a queue of its own
 //! and is dropped; nobody waits for it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -125,7 +125,7 @@ impl Partner {
         Self {
             name: stripe::NAME,
             provider: Arc::new(stripe),
-            sender: sender(stripe::NAME, &told.stripe_webhook_secret, stripe::event::read),
+            sender: sender(stripe::NAME, &told.stripe_webhook_secret, stripe::read),
             sandbox: None,
         }
     }

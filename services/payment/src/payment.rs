@@ -11,7 +11,7 @@ pub enum State {
     Authorizing,
     /// The money is reserved on the card.
     Authorized,
-    /// The card was refused; final.
+    /// The card was refused; final, unless it is paid all the same and has to be given back.
     Declined,
     /// The money was taken.
     Captured,

@@ -20,10 +20,11 @@ use secrecy::SecretString;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    provider::{Charge, Provider, Standing, Unknown},
+    provider::{Charge, Event, Provider, Standing, Unknown, Unreadable},
     store::Store,
 };
 use api::{Answer, Api};
+use event::Told;
 use intent::{Found, Intent, Refund};
 use request::Step;
 
@@ -34,6 +35,20 @@ pub const BASE_URL_DEFAULT: &str = "https://api.stripe.com";
 /// Stripe forgets an idempotency key after 24 h; the key would make a second intent then. An hour
 /// is for clocks and for requests on their way.
 const KEY_LIFETIME: Duration = Duration::hours(23);
+
+/// The events of a webhook's body.
+///
+/// # Errors
+/// When the body is not one of Stripe's.
+pub fn read(body: &[u8]) -> Result<Vec<Event>, Unreadable> {
+    let Told { event, not_refunded } = event::read(body)?;
+    if let Some(payment) = not_refunded {
+        // A refund under way counts as done, and its payment may say REFUNDED for good: the rest is
+        // for people. Each delivery says so again, which is better than never.
+        tracing::error!(%payment, "a refund failed, the money did not go back");
+    }
+    Ok(vec![event])
+}
 
 /// Stripe. Clones share connections.
 #[derive(Clone)]

@@ -106,13 +106,6 @@ impl Query {
     pub fn longest(&self) -> &str {
         self.words.iter().max_by_key(|word| word.chars().count()).expect("a query has a word")
     }
-
-    /// All words as a text search for what begins with them.
-    pub fn prefixes(&self) -> String {
-        // Quoted, a word is taken as it stands; what would end the quotes separates words.
-        let quote = |word: &String| format!("'{}':*", word.replace(['\'', '\\'], " "));
-        self.words.iter().map(quote).collect::<Vec<_>>().join(" & ")
-    }
 }
 
 #[cfg(test)]
@@ -157,11 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_to_a_text_search_is_taken_as_it_stands() {
+    fn words_are_taken_as_they_stand() {
         let query = Query::read(r"a 50%_\ it's").unwrap();
         assert_eq!(query.words(), ["a", r"50%_\", "it's"]);
         assert_eq!(Query::read("운동화 runner 100").unwrap().longest(), "runner");
-        assert_eq!(query.prefixes(), "'a':* & '50%_ ':* & 'it s':*");
     }
 
     #[test]

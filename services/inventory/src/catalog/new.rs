@@ -144,8 +144,8 @@ mod tests {
         };
         // Written out as the first version did.
         let written = format!(
-            r#"("shoe", "a \"shoe\"", [NewSku {{ label: "265 mm", price_minor: 9900, total: 3 }}], {:?})"#,
-            old.currency,
+            r#"("shoe", "a \"shoe\"", [{}], {:?})"#,
+            r#"NewSku { label: "265 mm", price_minor: 9900, total: 3 }"#, old.currency,
         );
         let want = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, written.as_bytes());
         assert_eq!(old.fingerprint(), want.as_bytes());

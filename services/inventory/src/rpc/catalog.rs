@@ -23,6 +23,7 @@ use crate::{
     live::Live,
     shelf::Shelf,
     store::{Store, epoch::Change},
+    turn::Turns,
 };
 
 /// Serves the catalogue.
@@ -35,6 +36,8 @@ pub struct Catalog {
     pub shelf: Shelf,
     /// What is left of it.
     pub badges: Badges,
+    /// For those who like or no longer like something.
+    pub likes: Turns,
 }
 
 #[tonic::async_trait]
@@ -74,7 +77,7 @@ impl CatalogService for Catalog {
         request: Request<ListProductsRequest>,
     ) -> Result<Response<ListProductsResponse>, Status> {
         let listing = Listing::read(request.get_ref())?;
-        let page = self.shelf.page(&listing).await.map_err(|fault| error::database(&fault))?;
+        let page = self.shelf.page(&listing).await?;
         let full = i64::try_from(page.len()).is_ok_and(|count| count == listing.page.size);
         let last = page.last().filter(|_| full);
         let next_page_token = last.map(|last| listing.token(last.cursor())).unwrap_or_default();
@@ -88,7 +91,7 @@ impl CatalogService for Catalog {
         request: Request<GetProductRequest>,
     ) -> Result<Response<GetProductResponse>, Status> {
         let id = ProductId::from_field("product_id", &request.get_ref().product_id)?;
-        let product = self.shelf.product(id).await.map_err(|fault| error::database(&fault))?;
+        let product = self.shelf.product(id).await?;
         let product: Arc<_> = product.ok_or_else(|| Refusal::not_found("product"))?;
         let badge = self.badges.of(&product).await;
         Ok(Response::new(GetProductResponse { product: Some(product.to_wire(badge)) }))
@@ -134,7 +137,9 @@ impl CatalogService for Catalog {
     ) -> Result<Response<LikeProductResponse>, Status> {
         let user = Identity::of(&request)?.user;
         let id = ProductId::from_field("product_id", &request.get_ref().product_id)?;
-        let like_count = counted(self.store.like(id, user).await)?;
+        let store = self.store.clone();
+        let liked = self.likes.run(async move { store.like(id, user).await }).await?;
+        let like_count = counted(liked)?;
         Ok(Response::new(LikeProductResponse { like_count }))
     }
 
@@ -144,7 +149,9 @@ impl CatalogService for Catalog {
     ) -> Result<Response<UnlikeProductResponse>, Status> {
         let user = Identity::of(&request)?.user;
         let id = ProductId::from_field("product_id", &request.get_ref().product_id)?;
-        let like_count = counted(self.store.unlike(id, user).await)?;
+        let store = self.store.clone();
+        let unliked = self.likes.run(async move { store.unlike(id, user).await }).await?;
+        let like_count = counted(unliked)?;
         Ok(Response::new(UnlikeProductResponse { like_count }))
     }
 }

@@ -156,7 +156,8 @@ pub(super) async fn cancel_drop(
     Ok(())
 }
 
-/// Changes and adds SKUs; the stock rows are locked. Gives the added ones with their totals.
+/// Changes and adds SKUs; the product and its stock rows are locked. Gives the added ones with their
+/// totals.
 pub(super) async fn edit_skus(
     tx: &mut PgConnection,
     product: ProductId,

@@ -93,6 +93,18 @@ impl Store {
     ) -> Result<Advance, sqlx::Error> {
         let mut lent = self.pool.acquire().await?;
         let mut tx = lent.begin().await?;
+        // The product first, in a statement of its own: whoever waits for stock rows alone does not
+        // see the SKU that the transaction before them has added, and makes a gate without it. It
+        // stands in nobody's way who only refers to the product.
+        let locked = sqlx::query_scalar!(
+            "select product_id from products where product_id = $1 for no key update",
+            product.0,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        if locked.is_none() {
+            return Ok(Advance::Refused(Refused::NotFound("product")));
+        }
         let mut stock = sqlx::query_as!(
             StockRow,
             "select sku_id, total, held, settled, epoch from stock

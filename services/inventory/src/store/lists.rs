@@ -82,7 +82,9 @@ impl Store {
 
     /// What is found is gathered first and put in order then: walking the list from its top until
     /// enough rows were found would read all of it for a rare word. What is searched for is made
-    /// once, and not for each row.
+    /// once, and not for each row. Of a text search each word is quoted, and begins what is found;
+    /// what would end the quotes is taken out after folding, which makes a quote of U+FF07 and a
+    /// backslash of U+FF3C.
     async fn products_found(&self, listing: &Listing) -> Result<Vec<ProductRow>, sqlx::Error> {
         let before = listing.page.before.unwrap_or(Cursor::END);
         let query = listing.filters.query.as_ref().expect("the caller has one");
@@ -98,7 +100,10 @@ impl Store {
                        and (name_doubled like (select part(doubled(folded($6))))
                             and name_folded like all (array(select part(folded(word))
                                                             from unnest($7::text[]) as word))
-                            or words @@ (select to_tsquery('simple', folded($8))))
+                            or words @@ (select to_tsquery('simple',
+                                   string_agg('''' || translate(folded(word), '''\\', '  ')
+                                                   || ''':*', ' & '))
+                                         from unnest($7::text[]) as word))
              ),
              page as (
                  select product_id from found
@@ -115,7 +120,6 @@ impl Store {
             listing.filters.category,
             query.longest(),
             query.words(),
-            query.prefixes(),
         )
         .fetch_all(&self.pool)
         .await

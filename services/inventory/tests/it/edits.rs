@@ -1,5 +1,9 @@
 //! Products that change while they sell.
 
+use firstcome_inventory::{
+    catalog::{Edit, SkuEdit},
+    store::epoch::Change,
+};
 use firstcome_proto::{
     Reason,
     inventory_v1::{
@@ -7,14 +11,15 @@ use firstcome_proto::{
         ProductKind, ProductStatus, ScheduleDropRequest, SkuChange, StockBadge,
         UpdateProductRequest,
     },
+    money::{self, Currency},
     money_v1::Money,
     timestamp,
 };
-use firstcome_testkit::eventually;
+use firstcome_testkit::{eventually, rounds};
 use uuid::Uuid;
 
 use crate::it::{
-    app::{Goods, Replica, SOON, Shop, from_now, refused, wish},
+    app::{Goods, Replica, SOON, Shop, from_now, open_window, refused, wish},
     catalogue::{create, get, goods_of, list, request, update},
 };
 
@@ -178,6 +183,56 @@ async fn skus_are_added_and_relabelled_while_their_product_sells() {
     let labels: Vec<_> = swapped.skus.iter().map(|sku| sku.label.as_str()).collect();
     assert_eq!(labels, ["270 mm", "260 mm", "280 mm"]);
     shop.assert_books_balance(&wider).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sku_that_is_added_beside_another_change_has_live_stock() {
+    let shop = Shop::open().await;
+    let (one, two) = (shop.parts().await, shop.parts().await);
+    for round in 0..rounds() {
+        let goods = one.sell(&[5], open_window()).await;
+        let queued = async |count: i64| {
+            let sql = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+            let waiting = async || sqlx::query_scalar(sql).fetch_one(&shop.database.pool).await;
+            eventually(SOON, async || waiting().await.is_ok_and(|there: i64| there == count)).await;
+        };
+        let edit = Edit {
+            skus: vec![SkuEdit {
+                id: None,
+                label: "added".into(),
+                color: String::new(),
+                size: String::new(),
+                price: money::Money { amount_minor: 1, currency: Currency::parse("KRW").unwrap() },
+                total: 7,
+            }],
+            ..Edit::default()
+        };
+        let total = Change::Total { sku: goods.sku(), total: 9 };
+
+        // Both wait behind a purchase, the one that adds a SKU first.
+        let mut purchase = shop.database.pool.begin().await.unwrap();
+        let sql = "select from stock where product_id = $1 for update";
+        sqlx::query(sql).bind(goods.id.0).execute(&mut *purchase).await.unwrap();
+        let adds = one.live.change(goods.id, Change::Edit(edit));
+        let adjusts = async {
+            queued(1).await;
+            two.live.change(goods.id, total).await
+        };
+        let purchase = async {
+            queued(2).await;
+            purchase.commit().await.unwrap();
+        };
+        let (added, adjusted, ()) = tokio::join!(adds, adjusts, purchase);
+        let (added, adjusted) = (added.unwrap(), adjusted.unwrap());
+        assert_eq!((added.skus.len(), adjusted.skus.len()), (2, 2), "round {round}");
+
+        let snapshot = shop.gate.snapshot(goods.id).await.unwrap();
+        assert_eq!(snapshot.epoch, adjusted.epoch);
+        for sku in &adjusted.skus {
+            assert_eq!(snapshot.available.get(&sku.id), Some(&sku.total), "round {round}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

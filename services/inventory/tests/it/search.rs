@@ -42,7 +42,7 @@ fn query(query: &str) -> ListProductsRequest {
 }
 
 /// What each query finds in [`GOODS`], newest first.
-const FINDS: [(&str, &[usize]); 27] = [
+const FINDS: [(&str, &[usize]); 40] = [
     // Two syllables: alone, at the beginning, in the middle, at the end of a word.
     ("나이", &[0]),
     ("운동", &[2, 1]),
@@ -75,6 +75,21 @@ const FINDS: [(&str, &[usize]); 27] = [
     ("it's", &[8]),
     ("\\", &[8]),
     ("' | ! & <-> :* ( )", &[]),
+    // Also what becomes such a sign when widths are made one.
+    ("it＇s", &[8]),
+    ("＇", &[8]),
+    ("a＇b", &[8]),
+    ("＇＇ ＇", &[]),
+    ("＼", &[8]),
+    ("﹨", &[8]),
+    ("a＼", &[8, 3]),
+    ("bag＼ ﹨", &[8]),
+    ("＇:* ｜ ！", &[]),
+    ("＆ （ ＜－＞ ）", &[]),
+    ("：＊", &[]),
+    // It becomes a space and a sign, and what becomes four words.
+    ("\u{a8}", &[]),
+    ("\u{fdfa}", &[]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

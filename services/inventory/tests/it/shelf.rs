@@ -8,6 +8,7 @@ use firstcome_proto::{
     inventory_v1::{ListProductsRequest, StockBadge, UpdateProductRequest},
 };
 use firstcome_testkit::eventually;
+use futures::future::join_all;
 use sqlx::Executor as _;
 
 use crate::it::{
@@ -112,6 +113,31 @@ async fn what_nobody_can_vouch_for_is_shown_for_a_while_and_not_for_ever() {
     eventually(SOON, async || shelf.product(goods.id).await.is_err()).await;
     shop.database.pool.execute("alter table hidden rename to product_marks").await.unwrap();
     eventually(SOON, async || shelf.product(goods.id).await.is_ok() && kept().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_for_what_is_not_kept_has_it_read_once() {
+    let shop = Shop::open().await;
+    let parts = shop.parts().await;
+    let goods = parts.register(&[1]).await;
+    let shelf = Shelf::new(parts.store.clone());
+
+    let mut tx = shop.database.pool.begin().await.unwrap();
+    tx.execute("lock table skus").await.unwrap();
+    let crowd = join_all((0..50).map(|_| shelf.product(goods.id)));
+    let unlock = async {
+        let sql = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting = async || sqlx::query_scalar(sql).fetch_one(&shop.database.pool).await;
+        eventually(SOON, async || waiting().await.is_ok_and(|there: i64| there == 1)).await;
+        tx.commit().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(crowd, unlock);
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().unwrap()).collect();
+    assert!(answers.iter().all(|answer| Arc::ptr_eq(answer, &answers[0])));
+    // What was read for them is not what later ones get.
+    let later = shelf.product(goods.id).await.unwrap().unwrap();
+    assert!(!Arc::ptr_eq(&later, &answers[0]), "nobody vouches for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -172,7 +172,8 @@ impl Store {
                  order by next_try_at limit $1 for update skip locked \
              ) \
              update placements p set attempt = nextval('placement_attempts'), \
-                 unfreed = p.unfreed || due.attempt, next_try_at = now() + make_interval(secs => $2) \
+                 unfreed = p.unfreed || due.attempt, \
+                 next_try_at = now() + make_interval(secs => $2) \
              from due where p.order_id = due.order_id \
              returning p.order_id, p.user_id, p.fingerprint, p.attempt, p.basket, p.product_ids, \
                  p.sku_ids, p.quantities, p.unfreed",

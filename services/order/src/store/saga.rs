@@ -139,7 +139,8 @@ impl Store {
     }
 
     /// Takes orders whose next step is due, oldest first, and leases them; other replicas skip
-    /// what this one takes. An unreadable row is logged and left. `now()`, the statement's own time, lets the index find them.
+    /// what this one takes. An unreadable row is logged and left. `now()`, the statement's own time,
+    /// lets the index find them.
     pub async fn claim_due(&self, count: i64, lease: Duration) -> Result<Vec<Order>, Error> {
         let rows = orders!(
             change "with due as materialized ( \

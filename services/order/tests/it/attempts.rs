@@ -192,6 +192,53 @@ async fn one_expired_hold_ends_the_whole_order_and_charges_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_hold_that_ends_takes_the_others_with_it() {
+    let shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let buyer = replica.buyer();
+    let [brief, long] = sorted();
+    let hold_ttl = Duration::from_millis(500);
+    shop.peers.product(brief, Product { hold_ttl, ..Product::default() });
+    shop.peers.product(long, Product::default());
+    let lines = [(brief, Uuid::new_v4(), 1), (long, Uuid::new_v4(), 1)];
+    let order = buyer.place("k", &lines).await.unwrap().order_id.parse().unwrap();
+    let expired =
+        || async { buyer.get(order).await.is_ok_and(|order| order.state() == OrderState::Expired) };
+    eventually(SOON, expired).await;
+    assert_eq!(shop.peers.holds_of(brief), [HoldState::Expired]);
+    assert_eq!(shop.peers.holds_of(long), [HoldState::Released]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_double_tap_for_the_last_units_is_never_told_that_they_are_gone() {
+    let shop = Shop::open().await;
+    let replicas = [shop.replica().await, shop.replica().await];
+    for round in 0..rounds() {
+        let [first, second] = sorted();
+        for product in [first, second] {
+            shop.peers.product(product, Product { available: 1, ..Product::default() });
+        }
+        let id = replicas[0].buyer().id;
+        let cart = replicas[0].buyer_of(id).cart();
+        cart.add("a", first, Uuid::new_v4(), 1).await.unwrap();
+        cart.add("b", second, Uuid::new_v4(), 1).await.unwrap();
+        let taps = (0..6).map(|tap| {
+            let buyer = replicas[tap % 2].buyer_of(id);
+            async move {
+                tokio::time::sleep(Duration::from_millis(tap as u64 * 3)).await;
+                buyer.place_cart("k", &[]).await
+            }
+        });
+        for outcome in join_all(taps).await {
+            let told = outcome.map_err(|refusal| refusal.reason());
+            let is_right = matches!(told, Ok(_) | Err(Reason::PlacementInProgress));
+            assert!(is_right, "round {round}: {told:?}");
+        }
+        is(&replicas[1].buyer_of(id).place_cart("k", &[]).await, OrderState::PendingPayment);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ordered_lines_leave_the_cart_and_the_others_stay() {
     let shop = Shop::open().await;
     let replica = shop.replica().await;

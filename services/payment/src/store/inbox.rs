@@ -6,15 +6,14 @@ use uuid::Uuid;
 use super::Store;
 use crate::{error::Error, provider::Event};
 
-/// A claimed event is its worker's for this long: longer than following it up may take.
+/// A claimed event is its worker's for this long: longer than following it up and saving that may
+/// take. A worker begins with all that it has claimed at once, so none of them waits in between.
 const CLAIM_S: f64 = 20.0;
 /// The longest pause between two tries is 2⁸ seconds.
 const DOUBLINGS_MAX: f64 = 8.0;
 /// Events are kept longer than any provider repeats them (Stripe: three days). A repetition after
 /// that would be followed up once more, which is harmless.
 const KEPT_DAYS: i32 = 30;
-/// Events that one statement forgets.
-const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
 /// An event that somebody has to follow up.
 #[derive(Clone, Debug)]
@@ -134,19 +133,24 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets events that nobody repeats any more.
-    pub async fn forget_events(&self) -> Result<(), Error> {
-        sqlx::query!(
-            "delete from webhook_events where (provider, event_id) in (
+    /// Forgets events that nobody repeats any more; gives how many. Those that another replica is
+    /// about to forget are passed over, so that replicas add up.
+    pub async fn forget_events(&self, count_max: i64) -> Result<u64, Error> {
+        // `now()` stands still during the statement, which lets it use the index by age.
+        let forgotten = sqlx::query!(
+            "with old as materialized (
                  select provider, event_id from webhook_events
-                 where received_at < clock_timestamp() - make_interval(days => $1)
-                   and due_at is null
-                 limit $2)",
+                 where received_at < now() - make_interval(days => $1) and due_at is null
+                 limit $2 for update skip locked
+             )
+             delete from webhook_events using old
+             where webhook_events.provider = old.provider
+               and webhook_events.event_id = old.event_id",
             KEPT_DAYS,
-            FORGOTTEN_AT_ONCE
+            count_max
         )
         .execute(&self.pool)
         .await?;
-        Ok(())
+        Ok(forgotten.rows_affected())
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use firstcome_mesh::{Deadline, Shutdown, failpoint};
 use firstcome_proto::PaymentId;
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use tokio::sync::Notify;
 
 use crate::{
@@ -17,14 +17,15 @@ use crate::{
 
 /// Without a wake-up: for what failed, and for what another replica recorded and left.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Events that one look takes.
-const EVENTS_MAX: i64 = 64;
-/// Followed up at once. Each is a few calls of the provider; payments come first.
-const AT_ONCE_MAX: usize = 8;
+/// Events that one look takes, all followed up at once: one that waited for its turn here would use
+/// up its claim. Each is a few calls of the provider; payments come first.
+pub const AT_ONCE_MAX: i64 = 8;
 /// For one event, with all its calls; the claim of an event lasts longer.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often events are looked through for what may be forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// Events that one statement forgets: as many as it surely can within its time.
+const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
 /// The worker and what it needs.
 #[derive(Clone)]
@@ -55,20 +56,33 @@ impl Worker {
         let end = shutdown.clone();
         shutdown.spawn(async move {
             while end.sleep(FORGET_EVERY).await {
-                if let Err(error) = self.store.forget_events().await {
-                    tracing::warn!(%error, "forget old events later");
-                }
+                self.forget_all(&end).await;
             }
         });
     }
 
     async fn follow_up_all(&self, end: &Shutdown) {
         while !end.has_begun() {
-            let Ok(due) = self.store.claim_events(self.provider, EVENTS_MAX).await else { return };
+            let Ok(due) = self.store.claim_events(self.provider, AT_ONCE_MAX).await else { return };
             if due.is_empty() {
                 return;
             }
-            stream::iter(due).for_each_concurrent(AT_ONCE_MAX, |event| self.follow_up(event)).await;
+            join_all(due.into_iter().map(|event| self.follow_up(event))).await;
+        }
+    }
+
+    /// Forgets all there is to forget: since the last look more may have grown old than one
+    /// statement takes.
+    async fn forget_all(&self, end: &Shutdown) {
+        while !end.has_begun() {
+            match self.store.forget_events(FORGOTTEN_AT_ONCE).await {
+                Ok(forgotten) if forgotten == FORGOTTEN_AT_ONCE.unsigned_abs() => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "forget old events later");
+                    return;
+                }
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! A provider behind a bad line: the sandbox, whose answers get lost after it has done what it was
-//! asked.
+//! Providers behind a bad line: the sandbox, whose answers get lost after it has done what it was
+//! asked, and one that keeps everybody waiting.
 
 use std::sync::{
     Arc,
@@ -12,6 +12,7 @@ use firstcome_payment::{
     sandbox::{Habits, Ledger, Sandbox},
 };
 use firstcome_proto::PaymentId;
+use tokio::sync::Semaphore;
 
 use super::harness::{Databases, SLOW};
 
@@ -74,5 +75,47 @@ impl Provider for Lossy {
 
     async fn refund(&self, key: PaymentId, deadline: Deadline) -> Result<Standing, Unknown> {
         self.pass(self.sandbox.refund(key, deadline).await)
+    }
+}
+
+/// Keeps everybody waiting until it hangs up on them all.
+#[derive(Clone)]
+pub struct Silent(Arc<Semaphore>);
+
+impl Silent {
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    pub fn hang_up(&self) {
+        self.0.close();
+    }
+
+    async fn wait(&self) -> Result<Standing, Unknown> {
+        let _never = self.0.acquire().await.map_err(|_| Unknown)?;
+        unreachable!("nobody gives permits")
+    }
+}
+
+#[async_trait::async_trait]
+impl Provider for Silent {
+    async fn authorize(&self, _: Charge, _: Deadline) -> Result<Standing, Unknown> {
+        self.wait().await
+    }
+
+    async fn capture(&self, _: PaymentId, _: Deadline) -> Result<Standing, Unknown> {
+        self.wait().await
+    }
+
+    async fn void(&self, _: PaymentId, _: Deadline) -> Result<Standing, Unknown> {
+        self.wait().await
+    }
+
+    async fn look(&self, _: PaymentId, _: Deadline) -> Result<Standing, Unknown> {
+        self.wait().await
+    }
+
+    async fn refund(&self, _: PaymentId, _: Deadline) -> Result<Standing, Unknown> {
+        self.wait().await
     }
 }

@@ -47,7 +47,7 @@ async fn a_refund_retried_after_lost_answers_gives_back_once() {
         charges.capture(charge.id, soon()).await.unwrap();
 
         // Some rounds lose several answers in a row, and two callers want the same refund.
-        lossy.lose(1 + round % 3);
+        lossy.lose(1 + round as u32 % 3);
         let first = charges.refund(charge.id, soon()).await;
         assert!(matches!(first, Err(Error::ProviderUnknown)), "round {round}: {first:?}");
         let both = join_all((0..2).map(|_| until_known(|| charges.refund(charge.id, soon()))));

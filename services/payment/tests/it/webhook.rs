@@ -10,7 +10,7 @@ use firstcome_payment::{
     sandbox::event::{self, Happened},
     signature,
     store::Store,
-    webhook::worker::Worker,
+    webhook::worker::{AT_ONCE_MAX, Worker},
 };
 use firstcome_proto::{Reason, Refusal, payment_v1::PaymentState as State};
 use firstcome_testkit::{eventually, rounds};
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use super::{
     harness::{Charge, Databases, SECRET, Shop, assert_refused, moved, state},
     merchant::{Delivery, Fate, Merchant},
-    provider::{Lossy, sandbox},
+    provider::{Lossy, Silent, sandbox},
 };
 
 /// Nothing here takes longer, on a busy machine too.
@@ -287,4 +287,63 @@ async fn an_effect_that_fails_is_made_up_for() {
     .await;
     assert_eq!(moved().await, "AUTHORIZE 5000 CAPTURE 5000 REFUND 5000");
     shutdown.begin();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_claimed_than_is_followed_up_at_once_and_nothing_after_the_end() {
+    let databases = Databases::make().await;
+    let store = Store::connect(&databases.payments.url.clone().into(), 4).await.unwrap();
+    let mut happened = Vec::new();
+    for number in 0..3 * AT_ONCE_MAX {
+        let charge = Charge::on("pm_card_approve");
+        store.begin(charge.intent(), Deadline::after(PATIENCE)).await.unwrap();
+        happened.push(Happened { number, charge: charge.id, state: Ours::Authorized });
+    }
+    let events = event::read(&event::write(&happened)).unwrap();
+    assert!(store.record_events("silent", events).await.unwrap());
+
+    let (provider, shutdown) = (Silent::new(), Shutdown::new());
+    let charges = Charges::new(store.clone(), Arc::new(provider.clone()));
+    let recorded = Arc::new(Notify::new());
+    Worker { provider: "silent", store, charges, recorded }.start(&shutdown);
+    let claimed = async || -> i64 {
+        sqlx::query_scalar("select count(*) from webhook_events where tries > 0")
+            .fetch_one(&databases.payments.pool)
+            .await
+            .unwrap()
+    };
+    eventually(PATIENCE, || async { claimed().await > 0 }).await;
+    assert_eq!(claimed().await, AT_ONCE_MAX);
+    shutdown.begin();
+    provider.hang_up();
+    shutdown.finished().await;
+    assert_eq!(claimed().await, AT_ONCE_MAX, "the rest is for other replicas");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_events_are_forgotten_beside_what_another_replica_forgets() {
+    let databases = Databases::make().await;
+    let pool = &databases.payments.pool;
+    // One for each day, the oldest still due.
+    sqlx::query(
+        "insert into webhook_events (provider, event_id, told, received_at, due_at)
+         select 'sandbox', n, 'x', now() - n * interval '1 day', case when n = 40 then now() end
+         from generate_series(1, 40) as n",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query("select from webhook_events where event_id in ('38', '39') for update")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let store = Store::connect(&databases.payments.url.clone().into(), 1).await.unwrap();
+    let forget = async || store.forget_events(5).await.unwrap();
+    assert_eq!((forget().await, forget().await), (5, 3), "days 30 to 37");
+    other.rollback().await.unwrap();
+    assert_eq!((forget().await, forget().await), (2, 0), "what the other left");
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from webhook_events").fetch_one(pool).await.unwrap();
+    assert_eq!(left, 30);
 }

@@ -15,7 +15,7 @@ use crate::{
 impl Store {
     /// Records the mails of these notices, and gives the addresses of those that are to be sent
     /// now: not of those that were recorded before, nor of readers who are gone or never proved
-    /// their address.
+    /// their address, nor of those whose address is none.
     pub async fn record_mails(&self, notices: &[Notice]) -> Result<Vec<(Uuid, Email)>, Error> {
         let events: Vec<Uuid> = notices.iter().map(|notice| notice.event_id).collect();
         let users: Vec<Uuid> = notices.iter().map(|notice| notice.user.0).collect();
@@ -47,11 +47,17 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let address = |email: String| {
-            Email::from_field("email", &email)
-                .map_err(|_| Error::internal("read an account's address", "it is none"))
-        };
-        rows.into_iter().map(|row| Ok((row.event_id, address(row.email)?))).collect()
+        // They are on record now, and what is on record is not given again: a fault of one address
+        // must not become the fault of all.
+        let to_send = rows.into_iter().filter_map(|row| {
+            let Ok(address) = Email::from_field("email", &row.email) else {
+                let event = row.event_id;
+                tracing::warn!(%event, "an account's address is none, its mail is given up");
+                return None;
+            };
+            Some((row.event_id, address))
+        });
+        Ok(to_send.collect())
     }
 
     /// Saves that these mails left.

@@ -6,14 +6,20 @@ use bytes::Bytes;
 use firstcome_events::{Streams, consumer::Settings, streams::shard_of};
 use firstcome_mesh::Shutdown;
 use firstcome_proto::{
+    Money as Total, OrderId, UserId,
     event_v1::{Event, OrderChanged, event::Kind},
+    money::Currency,
     money_v1::Money,
     order_v1::OrderState,
 };
 use firstcome_redis::{RedisPool, keys};
 use firstcome_testkit::{TestDatabase, eventually, stores};
 use firstcome_user::{
-    app::MIGRATIONS, config::Mail, mail::Mailer, order_mail::OrderMails, store::Store,
+    app::MIGRATIONS,
+    config::Mail,
+    mail::Mailer,
+    order_mail::{News, Notice, OrderMails},
+    store::Store,
 };
 use fred::{clients::Client, interfaces::StreamsInterface as _, types::Value};
 use prost::Message as _;
@@ -344,6 +350,30 @@ async fn an_event_that_cannot_be_mailed_is_parked_once() {
     assert_eq!(id.unwrap().as_bytes(), &poison.event_id[..]);
     assert_eq!(*bytes, poison.encode_to_vec());
     assert!(error.contains("user_id"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_none_loses_its_own_mail_only() {
+    let post = Post::open().await;
+    let store = Store::connect(&post.database.url.clone().into(), 1).await.unwrap();
+    let broken = Uuid::new_v4();
+    post.person_at(broken, &format!("no address {broken}"), "ACTIVE").await;
+    let ((one, first), (other, second)) =
+        (post.person("ACTIVE").await, post.person("ACTIVE").await);
+    let notices = [one, broken, other].map(|user| Notice {
+        event_id: Uuid::new_v4(),
+        user: UserId(user),
+        order: OrderId(Uuid::new_v4()),
+        total: Total { amount_minor: 1, currency: Currency::parse("KRW").unwrap() },
+        news: News::Shipped,
+    });
+    let recorded = store.record_mails(&notices).await.unwrap();
+    let mut to: Vec<_> = recorded.iter().map(|(event, email)| (*event, email.as_str())).collect();
+    let mut want = [(notices[0].event_id, &*first), (notices[2].event_id, &*second)];
+    to.sort();
+    want.sort();
+    assert_eq!(to, want);
+    assert!(store.record_mails(&notices).await.unwrap().is_empty(), "all three are on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! G1 and G3: units are never sold twice and never lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use firstcome_proto::{BuyerId, ProductId, SkuId, inventory_v1::HoldState, order_v1::OrderState};
 
@@ -18,16 +18,14 @@ pub(super) const NO_OVERSELL: [Check; 3] = [
     ("more units are in paid orders than exist", paid_orders_exceed_the_total),
 ];
 
-/// A payment is decided within half a minute, whatever its bank does; nobody pins for longer.
-const PINNED_MAX_MS: i64 = 60_000;
-
-pub(super) const NO_LOST_STOCK: [Check; 10] = [
+pub(super) const NO_LOST_STOCK: [Check; 11] = [
     ("a scheduled product gets no gate", scheduled_product_has_no_gate),
     ("total is not available + held + settled", units_are_missing),
     ("the gate and the ledger know different holds", gate_differs_from_holds),
     ("the gate counts a buyer's units wrongly", gate_miscounts_a_buyer),
     ("an expired hold is not on sale again", hold_is_overdue),
-    ("a hold is pinned for longer than any payment takes", hold_is_pinned_for_too_long),
+    ("a hold is pinned and nobody pays for it", hold_is_pinned_for_nobody),
+    ("an order that came to nothing still has units", ended_order_has_units),
     ("an expired hold was on sale again too late", hold_was_late),
     ("an ended hold never reached the gate", outbox_is_not_empty),
     ("an admission is neither committed nor undone", admission_is_unconfirmed),
@@ -157,10 +155,27 @@ fn hold_is_overdue(books: &Books) -> Vec<String> {
     books.holds.iter().filter(overdue).map(|hold| format!("{hold:?}")).collect()
 }
 
-/// When it was pinned is not written down; that its time is over for so long is enough.
-fn hold_is_pinned_for_too_long(books: &Books) -> Vec<String> {
-    let stuck = |hold: &&Hold| hold.state == HoldState::Pinned && hold.overdue_ms > PINNED_MAX_MS;
+/// A pin lasts as long as the payment that made it, and no longer.
+fn hold_is_pinned_for_nobody(books: &Books) -> Vec<String> {
+    let paying: HashSet<HoldKey> = books
+        .orders
+        .iter()
+        .filter(|order| order.is_under_way())
+        .flat_map(Order::hold_keys)
+        .collect();
+    let stuck = |hold: &&Hold| hold.state == HoldState::Pinned && !paying.contains(&hold.key());
     books.holds.iter().filter(stuck).map(|hold| format!("{hold:?}")).collect()
+}
+
+fn ended_order_has_units(books: &Books) -> Vec<String> {
+    let holds = books.holds_by_key();
+    let came_to_nothing = |order: &&Order| order.is_final() && !order.is_paid();
+    let has_units = |order: &&Order| {
+        let mut keys = order.hold_keys();
+        keys.any(|key| holds.get(&key).is_some_and(|hold| hold.is_live()))
+    };
+    let ended = books.orders.iter().filter(came_to_nothing).filter(has_units);
+    ended.map(|order| format!("{order:?}")).collect()
 }
 
 /// However soon it was on sale again after that.
@@ -184,7 +199,7 @@ fn order_waits_for_nothing(books: &Books) -> Vec<String> {
         let mut keys = order.hold_keys();
         order.state == OrderState::PendingPayment
             && order.overdue_ms > OVERDUE_MAX_MS
-            && keys.all(|key| holds.get(&key).is_none_or(|hold| !hold.is_live()))
+            && keys.any(|key| holds.get(&key).is_none_or(|hold| !hold.is_live()))
     };
     books.orders.iter().filter(waits).map(|order| format!("{order:?}")).collect()
 }

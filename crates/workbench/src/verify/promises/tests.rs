@@ -438,13 +438,19 @@ fn g4_sees_what_was_taken_back_without_its_refund_or_its_return() {
 
 #[test]
 fn g3_sees_a_hold_that_was_pinned_and_forgotten() {
-    check(&[], |books| {
+    check(&[Promise::G3], |books| books.holds[3].state = HoldState::Pinned);
+    // Its payment is under way, which is said as such.
+    check(&[Promise::G4], |books| {
         books.holds[3].state = HoldState::Pinned;
-        books.holds[3].overdue_ms = 59_000;
+        books.orders[3].step = Some("settle".into());
     });
+}
+
+#[test]
+fn g3_sees_units_of_an_order_that_came_to_nothing() {
     check(&[Promise::G3], |books| {
-        books.holds[3].state = HoldState::Pinned;
-        books.holds[3].overdue_ms = 60_001;
+        books.orders[3].state = OrderState::Cancelled;
+        books.orders[3].step = None;
     });
 }
 
