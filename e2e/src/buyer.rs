@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result};
 use firstcome_proto::{
     Refusal, UserId,
     order_v1::{
-        Address, Basket, BasketSelection, CancelOrderRequest, GetOrderRequest, ListOrdersRequest,
-        NewOrderLine, Order, OrderState, PayOrderRequest, PlaceOrderRequest, RequestReturnRequest,
-        WatchOrderRequest, order_service_client::OrderServiceClient,
+        AddCartItemRequest, Address, Basket, BasketItem, BasketSelection, CancelOrderRequest,
+        GetOrderRequest, ListCartItemsRequest, ListOrdersRequest, NewOrderLine, Order, OrderState,
+        PayOrderRequest, PlaceOrderRequest, RequestReturnRequest, WatchOrderRequest,
+        cart_service_client::CartServiceClient, order_service_client::OrderServiceClient,
         pay_order_request::Destination,
     },
 };
@@ -127,6 +128,31 @@ impl Buyer {
             anyhow::bail!("the order ended in another state than {state:?}")
         };
         tokio::time::timeout(LONGEST, watching).await.context("an order changes in time")?
+    }
+
+    /// Puts units of the sale's first SKU into the cart; gives how many there are then.
+    pub async fn add_to_cart(&self, sale: &Sale, key: &str, quantity: i32) -> Result<i32, Refusal> {
+        let request = AddCartItemRequest {
+            idempotency_key: key.to_owned(),
+            product_id: sale.product.clone(),
+            sku_id: sale.skus[0].clone(),
+            quantity,
+        };
+        let added = self.carts().add_cart_item(self.call(request)).await;
+        let added = added.map_err(|status| Refusal::from_status(&status))?;
+        Ok(added.into_inner().quantity)
+    }
+
+    /// What stands in the cart, oldest line first.
+    pub async fn cart(&self) -> Result<Vec<BasketItem>, Refusal> {
+        let listed = self.carts().list_cart_items(self.call(ListCartItemsRequest {})).await;
+        let listed = listed.map_err(|status| Refusal::from_status(&status))?;
+        Ok(listed.into_inner().items)
+    }
+
+    /// Carts.
+    pub fn carts(&self) -> CartServiceClient<Channel> {
+        CartServiceClient::new(self.channel.clone())
     }
 
     /// Orders everything in the cart.

@@ -3,38 +3,20 @@
 use firstcome_e2e::{Buyer, Sale, Shop, shop::Terms};
 use firstcome_proto::{
     Reason, Refusal,
-    inventory_v1::Availability,
     inventory_v1::{
-        ProductStatus, UpdateProductRequest, catalog_service_client::CatalogServiceClient,
+        Availability, ProductStatus, UpdateProductRequest,
+        catalog_service_client::CatalogServiceClient,
     },
     order_v1::{
-        AddCartItemRequest, AddWishlistItemRequest, Basket, ClearCartRequest, ListCartItemsRequest,
-        ListWishlistItemsRequest, RemoveCartItemRequest, UpdateCartItemRequest,
-        UpdateWishlistItemRequest, cart_service_client::CartServiceClient,
+        AddWishlistItemRequest, Basket, ClearCartRequest, ListWishlistItemsRequest,
+        RemoveCartItemRequest, UpdateCartItemRequest, UpdateWishlistItemRequest,
         wishlist_service_client::WishlistServiceClient,
     },
 };
-use tonic::transport::Channel;
-
-fn carts(shop: &Shop) -> CartServiceClient<Channel> {
-    CartServiceClient::new(shop.channel.clone())
-}
-
-async fn add(shop: &Shop, buyer: &Buyer, sale: &Sale, key: &str) -> Result<i32, Refusal> {
-    let request = AddCartItemRequest {
-        idempotency_key: key.into(),
-        product_id: sale.product.clone(),
-        sku_id: sale.skus[0].clone(),
-        quantity: 2,
-    };
-    let added = carts(shop).add_cart_item(buyer.call(request)).await;
-    added.map(|added| added.into_inner().quantity).map_err(|status| Refusal::from_status(&status))
-}
 
 /// SKU, units and availability of each line.
-async fn cart(shop: &Shop, buyer: &Buyer) -> Vec<(String, i32, Availability)> {
-    let listed = carts(shop).list_cart_items(buyer.call(ListCartItemsRequest {})).await.unwrap();
-    let items = listed.into_inner().items.into_iter();
+async fn cart(buyer: &Buyer) -> Vec<(String, i32, Availability)> {
+    let items = buyer.cart().await.unwrap().into_iter();
     items
         .map(|item| {
             let availability = item.availability();
@@ -54,17 +36,17 @@ async fn a_cart_is_changed_partly_ordered_and_cleared_and_shows_what_is_gone() {
     ];
     let sku = |sale: &Sale| sale.skus[0].clone();
     let (buyer, other) = (shop.buyer().await.unwrap(), shop.buyer().await.unwrap());
-    assert_eq!(add(shop, &buyer, &shirt, "a").await, Ok(2));
-    assert_eq!(add(shop, &buyer, &shirt, "a").await, Ok(2), "the same tap");
-    assert_eq!(add(shop, &buyer, &shirt, "b").await, Ok(4));
-    add(shop, &buyer, &scarf, "c").await.unwrap();
-    add(shop, &buyer, &hat, "d").await.unwrap();
+    assert_eq!(buyer.add_to_cart(&shirt, "a", 2).await, Ok(2));
+    assert_eq!(buyer.add_to_cart(&shirt, "a", 2).await, Ok(2), "the same tap");
+    assert_eq!(buyer.add_to_cart(&shirt, "b", 2).await, Ok(4));
+    buyer.add_to_cart(&scarf, "c", 2).await.unwrap();
+    buyer.add_to_cart(&hat, "d", 2).await.unwrap();
     let unknown = Sale { skus: vec![sku(&shirt)], ..hat.clone() };
-    assert_eq!(add(shop, &buyer, &unknown, "e").await.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(buyer.add_to_cart(&unknown, "e", 2).await.unwrap_err().reason(), Reason::NotFound);
 
     let set = UpdateCartItemRequest { sku_id: sku(&shirt), quantity: 3 };
-    carts(shop).update_cart_item(buyer.call(set.clone())).await.unwrap();
-    let theirs = carts(shop).update_cart_item(other.call(set)).await.unwrap_err();
+    buyer.carts().update_cart_item(buyer.call(set.clone())).await.unwrap();
+    let theirs = other.carts().update_cart_item(other.call(set)).await.unwrap_err();
     assert_eq!(Refusal::from_status(&theirs).reason(), Reason::NotFound);
 
     // The scarf is bought by somebody else, and the shop gives the hat up.
@@ -78,7 +60,7 @@ async fn a_cart_is_changed_partly_ordered_and_cleared_and_shows_what_is_gone() {
     let mut catalog = CatalogServiceClient::new(shop.channel.clone());
     catalog.update_product(shop.as_admin(update)).await.unwrap();
     firstcome_testkit::eventually(std::time::Duration::from_secs(10), || async {
-        let seen = cart(shop, &buyer).await;
+        let seen = cart(&buyer).await;
         let said: Vec<_> = seen.iter().map(|(_, units, it)| (*units, *it)).collect();
         said == [(3, Available), (2, SoldOut), (2, Discontinued)]
     })
@@ -88,12 +70,12 @@ async fn a_cart_is_changed_partly_ordered_and_cleared_and_shows_what_is_gone() {
     assert!(matches!(whole.reason(), Reason::SoldOut | Reason::Closed), "{whole:?}");
     let order = buyer.order_from("the shirts", Basket::Cart, &[sku(&shirt)]).await.unwrap();
     assert_eq!(order.lines[0].quantity, 3);
-    assert_eq!(cart(shop, &buyer).await.len(), 2, "the others stay");
+    assert_eq!(cart(&buyer).await.len(), 2, "the others stay");
     let remove = RemoveCartItemRequest { sku_id: sku(&hat) };
-    carts(shop).remove_cart_item(buyer.call(remove)).await.unwrap();
-    assert_eq!(cart(shop, &buyer).await.len(), 1);
-    carts(shop).clear_cart(buyer.call(ClearCartRequest {})).await.unwrap();
-    assert_eq!(cart(shop, &buyer).await, []);
+    buyer.carts().remove_cart_item(buyer.call(remove)).await.unwrap();
+    assert_eq!(cart(&buyer).await.len(), 1);
+    buyer.carts().clear_cart(buyer.call(ClearCartRequest {})).await.unwrap();
+    assert_eq!(cart(&buyer).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,5 +102,5 @@ async fn what_is_ordered_from_the_wishlist_leaves_it() {
     let items = listed.unwrap().into_inner().items;
     let left: Vec<_> = items.iter().map(|item| item.sku_id.as_str()).collect();
     assert_eq!(left, [other.skus[0].as_str()]);
-    assert_eq!(cart(shop, &buyer).await, [], "the cart is another list");
+    assert_eq!(cart(&buyer).await, [], "the cart is another list");
 }

@@ -8,9 +8,8 @@ use firstcome_proto::{
     Reason,
     inventory_v1::Availability,
     order_v1::{
-        AddCartItemRequest, Basket, BasketSelection, ListAllOrdersRequest, ListCartItemsRequest,
-        OrderState, PlaceOrderRequest, PreviewOrderRequest, RefundOrderRequest, WatchOrderRequest,
-        cart_service_client::CartServiceClient,
+        Basket, BasketSelection, ListAllOrdersRequest, OrderState, PlaceOrderRequest,
+        PreviewOrderRequest, RefundOrderRequest, WatchOrderRequest,
     },
     payment_v1::{GetPaymentRequest, PaymentState, payment_service_client::PaymentServiceClient},
 };
@@ -19,22 +18,9 @@ use firstcome_testkit::eventually;
 /// Long enough to do something in, short enough to wait for.
 const DAY: &str = "2s";
 
-async fn add(shop: &Shop, buyer: &Buyer, sale: &Sale, key: &str, quantity: i32) {
-    let request = AddCartItemRequest {
-        idempotency_key: key.into(),
-        product_id: sale.product.clone(),
-        sku_id: sale.skus[0].clone(),
-        quantity,
-    };
-    let mut carts = CartServiceClient::new(shop.channel.clone());
-    carts.add_cart_item(buyer.call(request)).await.unwrap();
-}
-
 /// What stands in the cart: units and whether they could be had.
-async fn cart(shop: &Shop, buyer: &Buyer) -> Vec<(i32, Availability)> {
-    let mut carts = CartServiceClient::new(shop.channel.clone());
-    let listed = carts.list_cart_items(buyer.call(ListCartItemsRequest {})).await.unwrap();
-    let items = listed.into_inner().items;
+async fn cart(buyer: &Buyer) -> Vec<(i32, Availability)> {
+    let items = buyer.cart().await.unwrap();
     items.iter().map(|item| (item.quantity, item.availability())).collect()
 }
 
@@ -60,11 +46,11 @@ async fn the_whole_life_of_an_order_with_a_day_of_two_seconds() {
     let buyer = shop.buyer().await.unwrap();
 
     // She fills her cart, looks at what it would cost, and orders all of it.
-    add(&shop, &buyer, &shoes, "first tap", 1).await;
-    add(&shop, &buyer, &shoes, "first tap", 1).await;
-    add(&shop, &buyer, &socks, "second tap", 3).await;
+    buyer.add_to_cart(&shoes, "first tap", 1).await.unwrap();
+    buyer.add_to_cart(&shoes, "first tap", 1).await.unwrap();
+    buyer.add_to_cart(&socks, "second tap", 3).await.unwrap();
     let could_be_had = Availability::Available;
-    assert_eq!(cart(&shop, &buyer).await, [(1, could_be_had), (3, could_be_had)]);
+    assert_eq!(cart(&buyer).await, [(1, could_be_had), (3, could_be_had)]);
     let preview = PreviewOrderRequest { lines: Vec::new(), selection: whole_cart() };
     let preview = buyer.orders().preview_order(buyer.call(preview)).await.unwrap().into_inner();
     assert!(preview.orderable);
@@ -78,7 +64,7 @@ async fn the_whole_life_of_an_order_with_a_day_of_two_seconds() {
     let order = placed.into_inner().order.unwrap();
     let id = order.order_id.as_str();
     assert_eq!(order.total, preview.total);
-    assert_eq!(cart(&shop, &buyer).await, [], "what is ordered leaves the cart");
+    assert_eq!(cart(&buyer).await, [], "what is ordered leaves the cart");
     let again = buyer.orders().place_order(buyer.call(wish)).await.unwrap().into_inner();
     assert_eq!(again.order.unwrap(), order, "the key gives the order, although the cart is empty");
     assert_eq!((available(&shop, &shoes).await, available(&shop, &socks).await), (9, 17));

@@ -9,10 +9,7 @@ use firstcome_e2e::{Buyer, Sale, Shop, shop::Terms};
 use firstcome_local::{Replica, Service};
 use firstcome_proto::{
     Reason, Refusal,
-    order_v1::{
-        AddCartItemRequest, ListCartItemsRequest, Order, OrderState,
-        cart_service_client::CartServiceClient,
-    },
+    order_v1::{Order, OrderState},
     timestamp,
 };
 use firstcome_testkit::rounds;
@@ -85,43 +82,30 @@ async fn settled(buyer: &Buyer, order: &Order) -> OrderState {
     tokio::time::timeout(GIVE_UP, settling).await.expect("an order comes to a state")
 }
 
-/// Puts units into the buyer's cart.
-async fn add_to_cart(shop: &Shop, buyer: &Buyer, sale: &Sale, key: &str, quantity: i32) {
-    let request = AddCartItemRequest {
-        idempotency_key: key.into(),
-        product_id: sale.product.clone(),
-        sku_id: sale.skus[0].clone(),
-        quantity,
-    };
-    let mut carts = CartServiceClient::new(shop.channel.clone());
-    carts.add_cart_item(buyer.call(request)).await.unwrap();
+async fn units_in_cart(buyer: &Buyer) -> i32 {
+    buyer.cart().await.unwrap().iter().map(|item| item.quantity).sum()
 }
 
-async fn units_in_cart(shop: &Shop, buyer: &Buyer) -> i32 {
-    let mut carts = CartServiceClient::new(shop.channel.clone());
-    let listed = carts.list_cart_items(buyer.call(ListCartItemsRequest {})).await.unwrap();
-    listed.into_inner().items.iter().map(|item| item.quantity).sum()
-}
-
-async fn cart_order_against_cart_change(shop: &Shop, buyer: Buyer, sales: [&Sale; 2]) {
-    add_to_cart(shop, &buyer, sales[0], "a", 1).await;
-    add_to_cart(shop, &buyer, sales[1], "b", 1).await;
-    let changing = add_to_cart(shop, &buyer, sales[0], "c", 2);
-    let (order, ()) = join!(buyer.order_cart("the cart"), changing);
+async fn cart_order_against_cart_change(buyer: Buyer, sales: [&Sale; 2]) {
+    buyer.add_to_cart(sales[0], "a", 1).await.unwrap();
+    buyer.add_to_cart(sales[1], "b", 1).await.unwrap();
+    let changing = buyer.add_to_cart(sales[0], "c", 2);
+    let (order, added) = join!(buyer.order_cart("the cart"), changing);
+    added.unwrap();
     let ordered: i32 = order.unwrap().lines.iter().map(|line| line.quantity).sum();
-    assert_eq!(ordered + units_in_cart(shop, &buyer).await, 4, "nothing is lost, nothing is made");
+    assert_eq!(ordered + units_in_cart(&buyer).await, 4, "nothing is lost, nothing is made");
 }
 
 /// Everybody may have one of the first product, and there is one for each.
-async fn two_attempts_of_one_cart_order(shop: &Shop, buyer: Buyer, sales: [&Sale; 2]) {
+async fn two_attempts_of_one_cart_order(buyer: Buyer, sales: [&Sale; 2]) {
     for (key, sale) in [("a", sales[0]), ("b", sales[1])] {
-        add_to_cart(shop, &buyer, sale, key, 1).await;
+        buyer.add_to_cart(sale, key, 1).await.unwrap();
     }
     let press = || insist(|| buyer.order_cart("the cart"));
     let (one, two, three) = join!(press(), press(), press());
     let [one, two, three] = [one, two, three].map(|order| order.unwrap().order_id);
     assert!(one == two && two == three, "one key is one order");
-    assert_eq!(units_in_cart(shop, &buyer).await, 0);
+    assert_eq!(units_in_cart(&buyer).await, 0);
 }
 
 async fn pay_against_expiry(buyer: Buyer, sale: &Sale, round: usize) {
@@ -214,7 +198,7 @@ async fn of_two_things_in_one_moment_one_wins_and_the_books_agree() {
     let mut next = || buyers.next().unwrap();
     let lives = (0..rounds).map(|round| {
         let [one, two, three, four, five, six, seven] = [(); 7].map(|()| next());
-        let (shop, long, short, scarce) = (&shop, &long, &short, &scarce);
+        let (long, short, scarce) = (&long, &short, &scarce);
         let plenty = &plenty;
         async move {
             join!(
@@ -223,8 +207,8 @@ async fn of_two_things_in_one_moment_one_wins_and_the_books_agree() {
                 cancel_against_shipping(three, long, round),
                 two_returns_at_once(four, long),
                 return_at_the_last_millisecond(five, long, round),
-                cart_order_against_cart_change(shop, six, [long, plenty]),
-                two_attempts_of_one_cart_order(shop, seven, [scarce, plenty]),
+                cart_order_against_cart_change(six, [long, plenty]),
+                two_attempts_of_one_cart_order(seven, [scarce, plenty]),
             )
         }
     });

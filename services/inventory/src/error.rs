@@ -7,7 +7,7 @@ use firstcome_proto::{Reason, Refusal};
 
 use crate::{
     gate,
-    store::{catalog::CreateError, epoch::Refused},
+    store::{catalog::CreateError, edits::Refused},
 };
 
 /// A rebuild takes tens of milliseconds; a failover several seconds. Retries spread between.

@@ -27,8 +27,9 @@ use crate::{
     hold::{self, Hold},
     order::{NewOrder, Order},
     peers::{Inventory, Verb, reserve_item},
-    place::{Plan, Source, Wanted, order_of_holds},
+    place::{Plan, Source, order_of_holds},
     store::{self, Begun, Finished, Placing, Store},
+    wanted::Wanted,
 };
 
 /// How long one product is asked, again where it answers that it cannot say yet.

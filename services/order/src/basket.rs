@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use firstcome_proto::{ProductId, Refusal, SkuId, order_v1};
 use time::OffsetDateTime;
 
-use crate::place::{Faults, LINES_MAX, Wanted};
+use crate::wanted::{Faults, LINES_MAX, Wanted};
 
 /// Lines of one list, and so of one order.
 pub const BASKET_LINES_MAX: usize = 50;

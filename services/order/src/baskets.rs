@@ -15,8 +15,9 @@ use crate::{
     basket::Basket,
     error::Error,
     peers::Offers,
-    place::{Source, Wanted, sum},
+    place::Source,
     store::{Added, Store},
+    wanted::{Wanted, sum},
 };
 
 /// Additions written at once: each keeps a connection while it waits for others of its list, and

@@ -6,7 +6,7 @@
 //! ([`commands`]) and as time goes by, and picks up what a dead process left ([`worker`]).
 //!
 //! *Invariant*: there is no SQL outside [`store`], and no I/O in [`order`], [`life`], [`hold`],
-//! [`address`], [`basket`] and [`place`]. There is no clock here that decides anything: a hold's
+//! [`address`], [`basket`], [`wanted`] and [`place`]. There is no clock here that decides anything: a hold's
 //! end is inventory's to say, a lease's and a day's are Postgres's.
 
 pub mod config;
@@ -18,6 +18,7 @@ pub mod hold;
 pub mod life;
 pub mod order;
 pub mod place;
+pub mod wanted;
 
 pub mod attempt;
 pub mod baskets;

@@ -11,7 +11,7 @@
 //! FAILED, CANCELLED
 //! ```
 
-use crate::order::{State, Step};
+use crate::order::{Order, State, Step};
 
 /// Days from one automatic step to the next, each in units of the configured day.
 const TO_SHIPPING: u32 = 1;
@@ -82,6 +82,20 @@ pub fn rest(state: State) -> Option<(Step, u32)> {
         | State::Cancelled
         | State::Confirmed
         | State::Returned => None,
+    }
+}
+
+impl State {
+    /// True when nothing happens to the order any more.
+    pub fn is_final(self) -> bool {
+        rest(self).is_none()
+    }
+}
+
+impl Order {
+    /// True when it waits for its time or for somebody, and nothing is under way.
+    pub fn is_at_rest(&self) -> bool {
+        self.step == rest(self.state).map(|(step, _)| step)
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, ReservationId, SkuId, UserId};
 use time::OffsetDateTime;
 
-use crate::{address::Address, life};
+use crate::address::Address;
 
 /// Declares an enum whose variants are words in the database.
 macro_rules! words {
@@ -212,19 +212,9 @@ impl State {
     pub fn name(self) -> String {
         self.word().to_ascii_uppercase()
     }
-
-    /// True when nothing happens to the order any more.
-    pub fn is_final(self) -> bool {
-        life::rest(self).is_none()
-    }
 }
 
 impl Order {
-    /// True when it waits for its time or for somebody, and nothing is under way.
-    pub fn is_at_rest(&self) -> bool {
-        self.step == life::rest(self.state).map(|(step, _)| step)
-    }
-
     /// The reservations that hold its units: the products, and the id that they share.
     pub fn holds(&self) -> (Vec<ProductId>, ReservationId) {
         let id = match self.attempt {

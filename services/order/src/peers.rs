@@ -20,7 +20,7 @@ use tonic::{Status, Streaming, transport::Channel};
 use crate::{
     hold,
     order::{Fingerprint, Order},
-    place::Wanted,
+    wanted::Wanted,
 };
 
 /// A batch of holds is one or two statements of inventory; this is many times their slowest.

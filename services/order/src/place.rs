@@ -1,37 +1,20 @@
 //! Placing an order: what a good request is, what names it, and what a hold and a row together
 //! answer. No I/O; [`crate::intake`] does what is decided here.
 
-use firstcome_proto::{Money, OrderId, ProductId, Refusal, SkuId, UserId, order_v1};
+use firstcome_proto::{Money, OrderId, ProductId, Refusal, UserId, order_v1};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     basket::Selection,
     hold,
     order::{Fingerprint, Line, NewOrder, State},
+    wanted::{Faults, KEY_LENGTH_MAX, Wanted, printable, read_lines, sum},
 };
-
-/// Lines of one order: what one hold may carry.
-pub const LINES_MAX: usize = 10;
-/// Units of one line.
-pub const QUANTITY_MAX: i32 = 1000;
-/// Characters of a key: room for a UUID with a prefix.
-pub const KEY_LENGTH_MAX: usize = 64;
 
 /// Begins every fingerprint, so that a later way to compute it cannot collide with this one.
 const LINES_DOMAIN: &[u8] = b"firstcome.order.v1\0";
 /// The same, where what was chosen stands for the lines.
 const SELECTION_DOMAIN: &[u8] = b"firstcome.selection.v1\0";
-
-/// Units of one SKU that somebody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The product.
-    pub product: ProductId,
-    /// The variant.
-    pub sku: SkuId,
-    /// 1 to 1 000.
-    pub quantity: i32,
-}
 
 /// A good request to place an order, by the way that it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,51 +151,6 @@ impl Source {
     }
 }
 
-/// Reads lines, sorts them by product and SKU, and names every faulty field.
-fn read_lines(lines: &[order_v1::NewOrderLine]) -> Result<Vec<Wanted>, Refusal> {
-    if !(1..=LINES_MAX).contains(&lines.len()) {
-        return Err(Refusal::invalid("lines", "want 1 to 10 lines"));
-    }
-    let mut faults = Faults::default();
-    let mut wanted: Vec<Wanted> = Vec::with_capacity(lines.len());
-    for (place, line) in lines.iter().enumerate() {
-        match read_line(line, &wanted) {
-            Ok(line) => wanted.push(line),
-            // The name is made only for a fault: this is the path of every loser.
-            Err(refusal) => faults.join(refusal.within(&format!("lines[{place}]"))),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(faults.refusal());
-    }
-    wanted.sort_unstable_by_key(|line| (line.product, line.sku));
-    Ok(wanted)
-}
-
-fn read_line(line: &order_v1::NewOrderLine, others: &[Wanted]) -> Result<Wanted, Refusal> {
-    let product = ProductId::from_field("product_id", &line.product_id);
-    let sku = SkuId::from_field("sku_id", &line.sku_id);
-    let quantity = line.quantity;
-    let is_new = !sku.as_ref().is_ok_and(|sku| others.iter().any(|other| other.sku == *sku));
-    match (product, sku) {
-        (Ok(product), Ok(sku)) if is_new && (1..=QUANTITY_MAX).contains(&quantity) => {
-            Ok(Wanted { product, sku, quantity })
-        }
-        (product, sku) => {
-            let mut faults = Faults::default();
-            product.err().into_iter().for_each(|fault| faults.join(fault));
-            if !(1..=QUANTITY_MAX).contains(&quantity) {
-                faults.add("quantity", "want 1 to 1000");
-            }
-            sku.err().into_iter().for_each(|fault| faults.join(fault));
-            if !is_new {
-                faults.add("sku_id", "want each SKU once");
-            }
-            Err(faults.refusal())
-        }
-    }
-}
-
 impl Placement {
     /// The row of this order under this hold; INVALID_ARGUMENT when its sum is no number.
     pub fn order(&self, hold: &hold::Hold, state: State) -> Result<NewOrder, Refusal> {
@@ -300,54 +238,12 @@ fn held_lines(product: ProductId, hold: &hold::Hold) -> Vec<Line> {
     hold.lines.iter().map(line).collect()
 }
 
-/// Printable ASCII, space included.
-pub fn printable(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-}
-
 /// The sum of the lines; INVALID_ARGUMENT when there is none.
 fn total(lines: &[Line]) -> Result<Money, Refusal> {
     let sum = sum(lines.iter().map(|line| (line.unit_price, line.quantity)));
     sum.ok_or_else(|| {
         Refusal::invalid("lines", "want lines of one currency, with a total that fits 63 bits")
     })
-}
-
-/// The sum of so many units at these prices; `None` when there are none, on overflow, and when
-/// their currencies differ.
-pub fn sum(units: impl Iterator<Item = (Money, i32)>) -> Option<Money> {
-    let mut sums = units.map(|(unit_price, quantity)| unit_price.times(quantity));
-    let first = sums.next()??;
-    sums.try_fold(first, |sum, line| sum.plus(line?))
-}
-
-/// All faults of one request.
-#[derive(Default)]
-pub struct Faults(Option<Refusal>);
-
-impl Faults {
-    /// One more faulty field.
-    pub fn add(&mut self, field: impl Into<String>, description: &str) {
-        self.join(Refusal::invalid(field, description));
-    }
-
-    /// All that this refusal names.
-    pub fn join(&mut self, refusal: Refusal) {
-        match &mut self.0 {
-            Some(first) => first.violations.extend(refusal.violations),
-            none => *none = Some(refusal),
-        }
-    }
-
-    /// True when nothing is wrong.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// The refusal that names them; there must be one.
-    pub fn refusal(self) -> Refusal {
-        self.0.expect("only what has a fault is refused")
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod token;
 
 pub mod code;
 pub mod mail;
+pub mod news;
 pub mod order_mail;
 pub mod password;
 

@@ -19,7 +19,7 @@ use lettre::{
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use crate::{account::Email, code::Code, config::Mail as Config, order_mail::News};
+use crate::{account::Email, code::Code, config::Mail as Config, news::News};
 
 /// A mail server that takes longer is down.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(10);

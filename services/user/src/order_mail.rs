@@ -22,7 +22,6 @@ use firstcome_mesh::{Shutdown, failpoint};
 use firstcome_proto::{
     Money, OrderId, Refusal, UserId,
     event_v1::{OrderChanged, event::Kind},
-    order_v1::OrderState,
 };
 use firstcome_redis::RedisPool;
 use futures::{StreamExt as _, stream};
@@ -33,6 +32,7 @@ use crate::{
     account::Email,
     error::Error,
     mail::{Fault, Letter, Mailer},
+    news::News,
     store::Store,
 };
 
@@ -49,22 +49,6 @@ const KEEP: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_MAX: i64 = 1_000;
 
-/// What there is to tell of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// It is paid.
-    Ordered,
-    /// It is on its way.
-    Shipped,
-    /// It will not come.
-    Cancelled {
-        /// It had been paid, and the money went back.
-        refunded: bool,
-    },
-    /// It came back, and so did the money.
-    Refunded,
-}
-
 /// A mail to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -78,21 +62,6 @@ pub struct Notice {
     pub total: Money,
     /// What to tell.
     pub news: News,
-}
-
-impl News {
-    /// What a step of an order's life means to its buyer; `None` when nobody needs a mail.
-    pub fn of(from: OrderState, to: OrderState) -> Option<Self> {
-        match to {
-            OrderState::Preparing => Some(Self::Ordered),
-            OrderState::Shipping => Some(Self::Shipped),
-            OrderState::Cancelled => {
-                Some(Self::Cancelled { refunded: from == OrderState::Preparing })
-            }
-            OrderState::Returned => Some(Self::Refunded),
-            _ => None,
-        }
-    }
 }
 
 impl Notice {
@@ -246,27 +215,5 @@ async fn forget(store: Store, shutdown: Shutdown) {
                 break;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buyers_are_told_of_four_steps() {
-        use OrderState as S;
-        let check = |from, to, news| assert_eq!(News::of(from, to), news, "{from:?} to {to:?}");
-        check(S::PendingPayment, S::Preparing, Some(News::Ordered));
-        check(S::Preparing, S::Shipping, Some(News::Shipped));
-        check(S::PendingPayment, S::Cancelled, Some(News::Cancelled { refunded: false }));
-        check(S::Preparing, S::Cancelled, Some(News::Cancelled { refunded: true }));
-        check(S::ReturnRequested, S::Returned, Some(News::Refunded));
-        check(S::PendingPayment, S::Expired, None);
-        check(S::PendingPayment, S::PaymentFailed, None);
-        check(S::Shipping, S::Delivered, None);
-        check(S::Delivered, S::Confirmed, None);
-        check(S::Delivered, S::ReturnRequested, None);
-        check(S::Unspecified, S::Unspecified, None);
     }
 }

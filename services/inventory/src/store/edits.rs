@@ -8,12 +8,31 @@ use uuid::Uuid;
 use super::{
     Store,
     catalog::{insert_skus, read_product},
-    epoch::Refused,
 };
-use crate::catalog::{Edit, HOLD_TTL_MS_DEFAULT, NewSku, Product, Sku, Status};
+use crate::catalog::{Edit, HOLD_TTL_MS_DEFAULT, Misfit, NewSku, Product, Sku, Status};
 
 /// Changes that one look takes up; after more, whoever asked had better forget everything.
 pub const CHANGES_MAX: usize = 10_000;
+
+/// Why a change was refused; nothing was changed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such product or SKU.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The total would be below what is held and sold.
+    #[error("{0} units are held or sold")]
+    BelowCommitted(i32),
+    /// Another product has the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// Nothing is scheduled for what is no longer sold.
+    #[error("the product is discontinued")]
+    Discontinued,
+    /// A field does not fit the product as it is.
+    #[error("{}: {}", .0.field, .0.want)]
+    Misfit(Misfit),
+}
 
 /// What was changed since somebody asked last.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use time::OffsetDateTime;
 use super::{
     Store,
     catalog::read_product,
-    edits::{cancel_drop, describe, edit_skus, mark_changed, set_status},
+    edits::{Refused, cancel_drop, describe, edit_skus, mark_changed, set_status},
     ledger::HoldRow,
 };
 use crate::{
-    catalog::{Edit, Misfit, Product},
+    catalog::{Edit, Product},
     gate::Image,
     hold::Hold,
 };
@@ -34,26 +34,6 @@ pub enum Change {
     NoDrop,
     /// What the product says of itself, its status and its SKUs.
     Edit(Edit),
-}
-
-/// Why a change was refused; nothing was changed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// There is no such product or SKU.
-    #[error("no such {0}")]
-    NotFound(&'static str),
-    /// The total would be below what is held and sold.
-    #[error("{0} units are held or sold")]
-    BelowCommitted(i32),
-    /// Another product has the name.
-    #[error("the name is taken")]
-    NameTaken,
-    /// Nothing is scheduled for what is no longer sold.
-    #[error("the product is discontinued")]
-    Discontinued,
-    /// A field does not fit the product as it is.
-    #[error("{}: {}", .0.field, .0.want)]
-    Misfit(Misfit),
 }
 
 /// What became of an attempt to start the next epoch.

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     basket::Basket,
     baskets::{Baskets, PricedItem},
-    place::{Faults, KEY_LENGTH_MAX, QUANTITY_MAX, Wanted, printable},
+    wanted::{Faults, KEY_LENGTH_MAX, QUANTITY_MAX, Wanted, printable},
 };
 
 /// Serves one of the two lists.

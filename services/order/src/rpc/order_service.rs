@@ -31,9 +31,10 @@ use crate::{
     intake::Intake,
     life::Command,
     order::{Order, PaymentIntent},
-    place::{Source, Wish, printable},
+    place::{Source, Wish},
     rpc::{baskets::item_to_wire, order_to_wire},
     store::Store,
+    wanted::printable,
     watch::Watches,
 };
 

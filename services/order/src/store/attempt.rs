@@ -11,7 +11,7 @@ use super::{Error, Store};
 use crate::{
     basket::Basket,
     order::{Fingerprint, NewOrder},
-    place::Wanted,
+    wanted::Wanted,
 };
 
 /// A placement that is under way.

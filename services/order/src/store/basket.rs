@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Error, Store};
 use crate::{
     basket::{BASKET_LINES_MAX, Basket, Item},
-    place::Wanted,
+    wanted::Wanted,
 };
 
 /// The constraint that bounds a line's units.

@@ -6,11 +6,7 @@ use firstcome_events::Parked;
 use uuid::Uuid;
 
 use super::{Store, interval};
-use crate::{
-    account::Email,
-    error::Error,
-    order_mail::{News, Notice},
-};
+use crate::{account::Email, error::Error, news::News, order_mail::Notice};
 
 impl Store {
     /// Records the mails of these notices, and gives the addresses of those that are to be sent

@@ -18,7 +18,8 @@ use firstcome_user::{
     app::MIGRATIONS,
     config::Mail,
     mail::Mailer,
-    order_mail::{News, Notice, OrderMails},
+    news::News,
+    order_mail::{Notice, OrderMails},
     store::Store,
 };
 use fred::{clients::Client, interfaces::StreamsInterface as _, types::Value};
