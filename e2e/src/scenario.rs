@@ -65,9 +65,11 @@ async fn live(buyer: &Buyer, sale: &Sale, plan: Plan) -> Result<Order> {
         Plan::Pay(card) => drop(until(|| buyer.pay(id, card)).await?),
         Plan::Cancel => drop(until(|| buyer.cancel(id)).await?),
         Plan::PayAndCancel => {
-            drop(until(|| buyer.pay(id, "pm_card_approve")).await?);
-            let cancelled = until(|| buyer.cancel(id)).await?;
-            ensure!(cancelled.is_ok(), "a paid order that has not shipped: {cancelled:?}");
+            // Where a restart takes longer than the hold, there is nothing to cancel.
+            if until(|| buyer.pay(id, "pm_card_approve")).await?.is_ok() {
+                let cancelled = until(|| buyer.cancel(id)).await?;
+                ensure!(cancelled.is_ok(), "a paid order that has not shipped: {cancelled:?}");
+            }
         }
         Plan::Abandon => {}
     }

@@ -90,7 +90,7 @@ async fn cart_order_against_cart_change(buyer: Buyer, sales: [&Sale; 2]) {
     buyer.add_to_cart(sales[0], "a", 1).await.unwrap();
     buyer.add_to_cart(sales[1], "b", 1).await.unwrap();
     let changing = buyer.add_to_cart(sales[0], "c", 2);
-    let (order, added) = join!(buyer.order_cart("the cart"), changing);
+    let (order, added) = join!(insist(|| buyer.order_cart("the cart")), changing);
     added.unwrap();
     let ordered: i32 = order.unwrap().lines.iter().map(|line| line.quantity).sum();
     assert_eq!(ordered + units_in_cart(&buyer).await, 4, "nothing is lost, nothing is made");

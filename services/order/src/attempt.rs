@@ -42,6 +42,8 @@ const BEGINS_MAX: usize = 3;
 const FINISH_PAUSE: Duration = Duration::from_millis(200);
 /// Orders that callers place at once: their statements share the connections of the rush.
 const ATTEMPTS_MAX: usize = 64;
+/// Callers inside, those who wait for their turn included: what is placed in a few seconds.
+const QUEUE_MAX: usize = 1024;
 /// When somebody who found no place may come back.
 const BUSY_RETRY: Duration = Duration::from_millis(500);
 /// Dead attempts are looked for so often, and driven so many at a time.
@@ -55,21 +57,23 @@ pub struct Attempts {
     inventory: Inventory,
     shutdown: Shutdown,
     lease: Duration,
+    queue: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
 impl Attempts {
     /// Over these parts. An attempt belongs to its process for the lease.
     pub fn new(store: Store, inventory: Inventory, shutdown: Shutdown, lease: Duration) -> Self {
+        let queue = Arc::new(Semaphore::new(QUEUE_MAX));
         let places = Arc::new(Semaphore::new(ATTEMPTS_MAX));
-        Self { store, inventory, shutdown, lease, places }
+        Self { store, inventory, shutdown, lease, queue, places }
     }
 
     /// Places one order, in a task that outlives this call.
     pub async fn place(&self, plan: Plan, deadline: Deadline) -> Result<Order, Error> {
-        let busy = || Refusal::because(Reason::Overloaded, "too many carts are being ordered");
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| busy().retry_after(BUSY_RETRY))?;
+        let _queued = self.queue.try_acquire().map_err(|_| busy())?;
+        let turn = timeout_at(deadline.instant(), Arc::clone(&self.places).acquire_owned()).await;
+        let place = turn.map_err(|_| busy())?.expect("nobody closes it");
         for _ in 0..BEGINS_MAX {
             if let Some(order) = self.store.find(plan.order).await? {
                 return same(order, &plan);
@@ -367,6 +371,11 @@ impl Placing {
         products.dedup();
         products
     }
+}
+
+fn busy() -> Refusal {
+    let refusal = Refusal::because(Reason::Overloaded, "too many carts are being ordered");
+    refusal.retry_after(BUSY_RETRY)
 }
 
 /// The order that a key has, if it was placed for the same.
