@@ -192,7 +192,9 @@ async fn reflection_lists_what_may_be_called_in_both_versions() {
     let want = [
         "firstcome.inventory.v1.CatalogService",
         "firstcome.inventory.v1.StockService",
+        "firstcome.order.v1.CartService",
         "firstcome.order.v1.OrderService",
+        "firstcome.order.v1.WishlistService",
         "firstcome.payment.v1.PaymentService",
         "firstcome.user.v1.AccountService",
         "grpc.health.v1.Health",
@@ -230,6 +232,9 @@ async fn reflection_lists_what_may_be_called_in_both_versions() {
                 ("firstcome.order.v1.OrderIntakeService", false),
                 ("firstcome.user.v1.TokenKeyService", false),
                 ("firstcome.payment.v1.ChargeService.Authorize", false),
+                ("firstcome.payment.v1.WebhookService", false),
+                ("firstcome.inventory.v1.OfferService", false),
+                ("firstcome.inventory.v1.Availability", true),
                 ("firstcome.inventory.v1.ReserveItem", false),
             ] {
                 let request = MessageRequest::FileContainingSymbol(symbol.into());
