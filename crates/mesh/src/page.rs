@@ -42,6 +42,18 @@ impl Page {
         };
         Ok(Self { size: i64::from(size), before })
     }
+
+    /// Cuts rows, of which one more than the page's was asked for, and gives the token of the next
+    /// page: empty on the last one.
+    pub fn cut<T>(self, rows: &mut Vec<T>, cursor_of: impl Fn(&T) -> Cursor) -> String {
+        let size = usize::try_from(self.size).expect("a page has 1 to 100 rows");
+        let more = rows.len() > size;
+        rows.truncate(size);
+        match rows.last() {
+            Some(last) if more => cursor_of(last).token(),
+            _ => String::new(),
+        }
+    }
 }
 
 impl Cursor {
@@ -81,6 +93,20 @@ mod tests {
         }
         for size in [-1, 101, i32::MAX] {
             assert!(Page::read(size, "").is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_cut_where_one_more_row_says_that_there_is_another() {
+        let cursor = |number: &i64| Cursor { created_us: *number, id: Uuid::nil() };
+        let page = Page::read(2, "").unwrap();
+        for (found, kept, next) in [
+            (vec![], vec![], String::new()),
+            (vec![9, 8], vec![9, 8], String::new()),
+            (vec![9, 8, 7], vec![9, 8], cursor(&8).token()),
+        ] {
+            let mut rows = found;
+            assert_eq!((page.cut(&mut rows, cursor), rows), (next, kept));
         }
     }
 }

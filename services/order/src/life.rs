@@ -112,12 +112,9 @@ pub fn rule(state: State, step: Option<Step>, command: Command) -> Ruling {
 
 fn pay(state: State, is_at_rest: bool) -> Ruling {
     match state {
-        State::PendingPayment if is_at_rest => Ruling::Begin(Beginning {
-            state: State::PendingPayment,
-            step: Step::Pin,
-            after_days: 0,
-            within_days: None,
-        }),
+        State::PendingPayment if is_at_rest => {
+            Ruling::Begin(at_once(State::PendingPayment, Step::Pin))
+        }
         State::PendingPayment => Ruling::Wait,
         // Paid is paid, whatever has come of it since.
         State::Preparing
@@ -133,16 +130,13 @@ fn pay(state: State, is_at_rest: bool) -> Ruling {
 
 fn cancel(state: State, step: Option<Step>, is_at_rest: bool) -> Ruling {
     match state {
-        State::PendingPayment if is_at_rest => Ruling::Begin(Beginning {
-            state: State::PendingPayment,
-            step: Step::Cancel,
-            after_days: 0,
-            within_days: None,
-        }),
+        State::PendingPayment if is_at_rest => {
+            Ruling::Begin(at_once(State::PendingPayment, Step::Cancel))
+        }
         // Of a call that did not finish; two drivers do no harm.
         State::PendingPayment if step == Some(Step::Cancel) => Ruling::Join,
         State::PendingPayment => Ruling::Wait,
-        State::Preparing if is_at_rest => Ruling::Begin(take_back_at_once(State::Preparing)),
+        State::Preparing if is_at_rest => Ruling::Begin(at_once(State::Preparing, Step::TakeBack)),
         State::Preparing => Ruling::Join,
         State::Cancelled => Ruling::Answer,
         State::Expired => Ruling::Expired,
@@ -176,11 +170,11 @@ fn request_return(state: State) -> Ruling {
 
 fn refund(state: State, is_at_rest: bool) -> Ruling {
     match state {
-        State::Preparing if is_at_rest => Ruling::Begin(take_back_at_once(State::Preparing)),
-        State::Delivered => Ruling::Begin(take_back_at_once(State::ReturnRequested)),
+        State::Preparing if is_at_rest => Ruling::Begin(at_once(State::Preparing, Step::TakeBack)),
+        State::Delivered => Ruling::Begin(at_once(State::ReturnRequested, Step::TakeBack)),
         // It waits for the goods, which the shop need not.
         State::ReturnRequested if is_at_rest => {
-            Ruling::Begin(take_back_at_once(State::ReturnRequested))
+            Ruling::Begin(at_once(State::ReturnRequested, Step::TakeBack))
         }
         State::Preparing | State::ReturnRequested => Ruling::Join,
         State::Cancelled | State::Returned => Ruling::Answer,
@@ -192,8 +186,8 @@ fn refund(state: State, is_at_rest: bool) -> Ruling {
     }
 }
 
-fn take_back_at_once(state: State) -> Beginning {
-    Beginning { state, step: Step::TakeBack, after_days: 0, within_days: None }
+fn at_once(state: State, step: Step) -> Beginning {
+    Beginning { state, step, after_days: 0, within_days: None }
 }
 
 /// The state that an order comes to when its units and its money have been given back.

@@ -242,13 +242,7 @@ impl OrderService for Service {
 impl Service {
     /// A page of these orders, of which there may be one more than it holds.
     fn page(&self, mut orders: Vec<Order>, page: Page) -> (Vec<wire::Order>, String) {
-        let size = usize::try_from(page.size).expect("a page has 1 to 100 rows");
-        let more = orders.len() > size;
-        orders.truncate(size);
-        let next_page_token = match orders.last() {
-            Some(last) if more => cursor(last).token(),
-            _ => String::new(),
-        };
+        let next_page_token = page.cut(&mut orders, cursor);
         (orders.into_iter().map(|order| order_to_wire(order, self.day)).collect(), next_page_token)
     }
 }

@@ -38,13 +38,7 @@ impl PaymentService for Service {
         let request = request.into_inner();
         let page = Page::read(request.page_size, &request.page_token)?;
         let mut payments = self.0.list(caller.user, page).await?;
-        let size = usize::try_from(page.size).expect("a page's size is 1 to 100");
-        let more = payments.len() > size;
-        payments.truncate(size);
-        let next_page_token = match payments.last() {
-            Some(last) if more => store::cursor_of(last).token(),
-            _ => String::new(),
-        };
+        let next_page_token = page.cut(&mut payments, store::cursor_of);
         let payments = payments.into_iter().map(Into::into).collect();
         Ok(Response::new(ListPaymentsResponse { payments, next_page_token }))
     }
