@@ -8,8 +8,8 @@ use firstcome_proto::{
     Reason,
     inventory_v1::Availability,
     order_v1::{
-        Basket, BasketSelection, ListAllOrdersRequest, OrderState, PlaceOrderRequest,
-        PreviewOrderRequest, RefundOrderRequest, WatchOrderRequest,
+        Basket, BasketSelection, ListAllOrdersRequest, OrderState, PreviewOrderRequest,
+        RefundOrderRequest, WatchOrderRequest,
     },
     payment_v1::{GetPaymentRequest, PaymentState, payment_service_client::PaymentServiceClient},
 };
@@ -22,10 +22,6 @@ const DAY: &str = "2s";
 async fn cart(buyer: &Buyer) -> Vec<(i32, Availability)> {
     let items = buyer.cart().await.unwrap();
     items.iter().map(|item| (item.quantity, item.availability())).collect()
-}
-
-fn whole_cart() -> Option<BasketSelection> {
-    Some(BasketSelection { basket: Basket::Cart as i32, sku_ids: Vec::new() })
 }
 
 async fn available(shop: &Shop, sale: &Sale) -> i32 {
@@ -51,22 +47,17 @@ async fn the_whole_life_of_an_order_with_a_day_of_two_seconds() {
     buyer.add_to_cart(&socks, "second tap", 3).await.unwrap();
     let could_be_had = Availability::Available;
     assert_eq!(cart(&buyer).await, [(1, could_be_had), (3, could_be_had)]);
-    let preview = PreviewOrderRequest { lines: Vec::new(), selection: whole_cart() };
+    let whole_cart = Some(BasketSelection { basket: Basket::Cart as i32, sku_ids: Vec::new() });
+    let preview = PreviewOrderRequest { lines: Vec::new(), selection: whole_cart };
     let preview = buyer.orders().preview_order(buyer.call(preview)).await.unwrap().into_inner();
     assert!(preview.orderable);
     assert_eq!(preview.total.as_ref().unwrap().amount_minor, 4 * 129_000);
-    let wish = PlaceOrderRequest {
-        idempotency_key: "the whole cart".into(),
-        lines: Vec::new(),
-        selection: whole_cart(),
-    };
-    let placed = buyer.orders().place_order(buyer.call(wish.clone())).await.unwrap();
-    let order = placed.into_inner().order.unwrap();
+    let order = buyer.order_cart("the whole cart").await.unwrap();
     let id = order.order_id.as_str();
     assert_eq!(order.total, preview.total);
     assert_eq!(cart(&buyer).await, [], "what is ordered leaves the cart");
-    let again = buyer.orders().place_order(buyer.call(wish)).await.unwrap().into_inner();
-    assert_eq!(again.order.unwrap(), order, "the key gives the order, although the cart is empty");
+    let again = buyer.order_cart("the whole cart").await.unwrap();
+    assert_eq!(again, order, "the key gives the order, although the cart is empty");
     assert_eq!((available(&shop, &shoes).await, available(&shop, &socks).await), (9, 17));
 
     // She watches it while she pays, and it ships, and it comes.

@@ -6,7 +6,10 @@ use firstcome_e2e::{Shop, shop::Terms};
 use firstcome_proto::{
     Reason,
     order_v1::OrderState,
-    payment_v1::{ListPaymentsRequest, PaymentState, payment_service_client::PaymentServiceClient},
+    payment_v1::{
+        GetPaymentRequest, ListPaymentsRequest, PaymentState,
+        payment_service_client::PaymentServiceClient,
+    },
     user_v1::{
         LogInRequest, SignUpRequest, VerifyEmailRequest,
         account_service_client::AccountServiceClient,
@@ -130,4 +133,29 @@ async fn an_order_is_its_buyers_alone() {
         assert_eq!(refusal.reason(), Reason::NotFound);
     }
     assert_eq!(buyers[0].order(id).await.unwrap().state(), OrderState::PendingPayment);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_slow_card_is_asked_the_buyers_other_payment_waits() {
+    let shop = Shop::shared().await;
+    let sale = shop.sell(Terms::of(2)).await.unwrap();
+    let buyer = shop.buyer().await.unwrap();
+    let [first, second] =
+        [buyer.buy(&sale, "1").await.unwrap(), buyer.buy(&sale, "2").await.unwrap()];
+    let paying = tokio::spawn({
+        let (buyer, id) = (buyer.clone(), first.order_id.clone());
+        async move { buyer.pay(&id, "pm_card_slow").await }
+    });
+    let payments = PaymentServiceClient::new(shop.channel.clone());
+    let is_asked = || async {
+        let request = GetPaymentRequest { payment_id: first.order_id.clone() };
+        payments.clone().get_payment(buyer.call(request)).await.is_ok()
+    };
+    firstcome_testkit::eventually(Duration::from_secs(5), is_asked).await;
+    let refused = buyer.pay(&second.order_id, "pm_card_approve").await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::PaymentInProgress);
+    assert!(refused.retry_after.is_some());
+    assert_eq!(paying.await.unwrap().unwrap().state(), OrderState::Preparing);
+    let paid = buyer.pay(&second.order_id, "pm_card_approve").await.unwrap();
+    assert_eq!(paid.state(), OrderState::Preparing);
 }
