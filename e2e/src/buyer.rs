@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use firstcome_proto::{
     Refusal, UserId,
+    address_v1::Address,
     order_v1::{
-        AddCartItemRequest, Address, Basket, BasketItem, BasketSelection, CancelOrderRequest,
+        AddCartItemRequest, Basket, BasketItem, BasketSelection, CancelOrderRequest,
         GetOrderRequest, ListCartItemsRequest, ListOrdersRequest, NewOrderLine, Order, OrderState,
         PayOrderRequest, PlaceOrderRequest, RequestReturnRequest, WatchOrderRequest,
         cart_service_client::CartServiceClient, order_service_client::OrderServiceClient,

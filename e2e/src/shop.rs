@@ -143,6 +143,7 @@ impl Shop {
                 email: email.into(),
                 password: password.into(),
                 idempotency_key: Uuid::new_v4().to_string(),
+                device: String::new(),
             })
             .await?;
         Ok(response.into_inner().tokens.context("tokens")?.access_token)

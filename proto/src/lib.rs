@@ -4,11 +4,13 @@
 //! It never opens a connection and holds no rule of the business.
 
 pub mod access;
+pub mod address;
 pub mod id;
 pub mod money;
 pub mod refusal;
 pub mod timestamp;
 
+pub use address::Address;
 pub use id::{BuyerId, OrderId, PaymentId, ProductId, ReservationId, SessionId, SkuId, UserId};
 pub use money::Money;
 pub use refusal::{Reason, Refusal, SharedRefusals};
@@ -30,6 +32,8 @@ pub mod firstcome {
     }
     package! {
         access = "firstcome.access.v1",
+        address = "firstcome.address.v1",
+        edge = "firstcome.edge.v1",
         error = "firstcome.error.v1",
         event = "firstcome.event.v1",
         inventory = "firstcome.inventory.v1",
@@ -41,7 +45,7 @@ pub mod firstcome {
 }
 
 pub use firstcome::{
-    access::v1 as access_v1, error::v1 as error_v1, event::v1 as event_v1,
-    inventory::v1 as inventory_v1, money::v1 as money_v1, order::v1 as order_v1,
-    payment::v1 as payment_v1, user::v1 as user_v1,
+    access::v1 as access_v1, address::v1 as address_v1, edge::v1 as edge_v1, error::v1 as error_v1,
+    event::v1 as event_v1, inventory::v1 as inventory_v1, money::v1 as money_v1,
+    order::v1 as order_v1, payment::v1 as payment_v1, user::v1 as user_v1,
 };

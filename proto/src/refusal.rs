@@ -42,6 +42,9 @@ impl Reason {
             | Self::EmailNotVerified
             | Self::BelowCommitted
             | Self::BasketFull
+            | Self::DefaultAddress
+            | Self::AddressBookFull
+            | Self::AccountBanned
             | Self::CodeInvalid => Code::FailedPrecondition,
             Self::SoldOut | Self::RateLimited => Code::ResourceExhausted,
             Self::PaymentInProgress | Self::PlacementInProgress => Code::Aborted,
@@ -242,10 +245,10 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_name_that_reads_back() {
-        for number in 1..=34 {
+        for number in 1..=37 {
             let reason = Reason::try_from(number).expect("numbers are without gaps");
             assert_eq!(Reason::from_name(reason.name()), Some(reason));
         }
-        assert!(Reason::try_from(35).is_err(), "extend this test with the enum");
+        assert!(Reason::try_from(38).is_err(), "extend this test with the enum");
     }
 }

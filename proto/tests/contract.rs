@@ -67,7 +67,7 @@ fn every_method_has_a_caller_in_the_mesh() {
         let caller = peer::caller_of(&method);
         let path = access::path_of(&method);
         match path.split(['/', '.']).nth(4).unwrap() {
-            "ReservationService" | "OfferService" | "ChargeService" => {
+            "ReservationService" | "OfferService" | "ChargeService" | "AddressBookService" => {
                 assert_eq!(caller, Some(Peer::Order), "{path}")
             }
             _ => assert_eq!(caller, Some(Peer::Edge), "{path}"),

@@ -9,7 +9,7 @@ use firstcome_proto::access::Peer;
 use serde::{Deserialize, Serialize};
 use tonic::transport::Channel;
 
-use crate::{Certificates, Role, Service, certificates, process::Launch};
+use crate::{Certificates, Role, Service, certificates, process::Launch, secret::Secrets};
 
 /// On one's own machine nobody waits long for a goodbye.
 const DRAIN_TIMEOUT: &str = "5s";
@@ -29,6 +29,8 @@ pub struct Address {
     pub mail: PathBuf,
     /// The folder of [`Certificates`].
     pub certificates: PathBuf,
+    /// What personal data is sealed with.
+    pub sealing: Sealing,
     /// Where each service listens, as in `http://127.0.0.1:8080`.
     pub endpoints: BTreeMap<Service, String>,
     /// The Redis Cluster, in the form that the services read.
@@ -37,6 +39,26 @@ pub struct Address {
     pub database_urls: BTreeMap<Role, String>,
     /// More environment, for one service or, without one, for all.
     pub env: Vec<(Option<Service>, String, String)>,
+}
+
+/// The keys of whoever keeps personal data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sealing {
+    user_data_keys: String,
+    user_index_key: String,
+    order_data_keys: String,
+}
+
+impl Sealing {
+    /// Made on first use, the same ever after.
+    pub fn kept(secrets: &Secrets) -> Result<Self> {
+        let ring = |name| Ok::<_, anyhow::Error>(format!("1:{}", secrets.get(name)?));
+        Ok(Self {
+            user_data_keys: ring("user-data-key")?,
+            user_index_key: secrets.get("user-index-key")?,
+            order_data_keys: ring("order-data-key")?,
+        })
+    }
 }
 
 impl Address {
@@ -105,6 +127,8 @@ impl Address {
         match service {
             Service::User => {
                 env.push(("FIRSTCOME_MAIL_DIR", self.mail.display().to_string()));
+                env.push(("FIRSTCOME_DATA_KEYS", self.sealing.user_data_keys.clone()));
+                env.push(("FIRSTCOME_INDEX_KEY", self.sealing.user_index_key.clone()));
                 // A password's hash takes 19 MiB for 20 ms, which the allocator would keep.
                 env.push(("MIMALLOC_PURGE_DELAY", "0".to_owned()));
             }
@@ -119,7 +143,10 @@ impl Address {
             }
             // A rush gives each buyer an address of its own.
             Service::Edge => env.push(("FIRSTCOME_TRUSTED_PROXIES", "127.0.0.1/32".to_owned())),
-            Service::Inventory | Service::Order => {}
+            Service::Order => {
+                env.push(("FIRSTCOME_DATA_KEYS", self.sealing.order_data_keys.clone()));
+            }
+            Service::Inventory => {}
         }
         let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
         let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));

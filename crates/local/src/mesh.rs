@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    Address, Certificates, Checkout, Role, Service, Stores, checkout, port, process::Signal, ready,
-    runner::Runner, service::Ports,
+    Address, Certificates, Checkout, Role, Service, Stores, address::Sealing, checkout, port,
+    process::Signal, ready, runner::Runner, secret::Secrets, service::Ports,
 };
 
 /// An empty schema is migrated in a second.
@@ -25,6 +25,8 @@ pub struct Options {
     pub mail: PathBuf,
     /// The mesh's certificates and keys are kept here.
     pub certificates: PathBuf,
+    /// What they seal personal data with is kept here: without it, nobody reads the old rows.
+    pub secrets: PathBuf,
     /// Where they listen.
     pub ports: Ports,
     /// More environment, for one service or, without one, for all.
@@ -55,6 +57,7 @@ impl Mesh {
             logs: options.logs,
             mail: options.mail,
             certificates: options.certificates,
+            sealing: Sealing::kept(&Secrets::open(&options.secrets)?)?,
             endpoints: Service::ALL.into_iter().map(endpoint).collect(),
             redis_url: stores.redis_url().to_owned(),
             database_urls: Role::ALL.map(|role| (role, stores.database_url(role))).into(),
@@ -90,6 +93,7 @@ impl Mesh {
             logs: folder.join("logs"),
             mail: folder.join("mail"),
             certificates: folder.join("certificates"),
+            secrets: folder.join("secrets"),
             ports: Ports::free()?,
             env,
         };

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 
 use crate::checkout;
 
-/// 192 bits: nobody guesses it, and it fits on a line.
-const SECRET_BYTES: usize = 24;
+/// 256 bits: what AES wants, and it fits on a line.
+const SECRET_BYTES: usize = 32;
 
 /// A folder of secrets, one file each.
 #[derive(Clone, Debug)]

@@ -1,4 +1,6 @@
-//! Who is calling, as the edge verified it: one binary header that the edge alone may send.
+//! Who is calling, and from where, as the edge saw it: headers that the edge alone may send.
+
+use std::net::IpAddr;
 
 use firstcome_proto::{
     Reason, Refusal, SessionId, UserId,
@@ -12,6 +14,13 @@ use tonic::{
 
 /// The header; the edge strips it from whatever comes in from outside.
 pub const HEADER: &str = "fc-identity-bin";
+/// The client's address; the edge strips it likewise, and sends it to `user` only.
+pub const CLIENT_ADDRESS: &str = "fc-client-address";
+
+/// Where the call is from; `None` when the edge did not say.
+pub fn client_address(metadata: &MetadataMap) -> Option<IpAddr> {
+    metadata.get(CLIENT_ADDRESS)?.to_str().ok()?.parse().ok()
+}
 
 /// A verified caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

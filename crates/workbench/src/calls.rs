@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use firstcome_proto::{
     OrderId, UserId,
+    address_v1::Address,
     order_v1::{
-        Address, NewOrderLine, Order, PayOrderRequest, PlaceOrderRequest,
+        NewOrderLine, Order, PayOrderRequest, PlaceOrderRequest,
         order_service_client::OrderServiceClient, pay_order_request::Destination,
     },
 };

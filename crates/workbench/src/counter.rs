@@ -96,6 +96,7 @@ pub async fn log_in(state: &State) -> Result<String> {
         email: state.admin_email.clone(),
         password: state.admin_password.clone(),
         idempotency_key: uuid::Uuid::new_v4().to_string(),
+        device: String::new(),
     };
     let response = account.log_in(request).await.context("log the operator in")?;
     Ok(response.into_inner().tokens.context("a log-in answers with tokens")?.access_token)

@@ -89,6 +89,7 @@ impl Up {
                 logs: checkout.logs(),
                 mail: checkout.mail(),
                 certificates: checkout.certificates(),
+                secrets: checkout.secrets(),
                 ports: service_ports,
                 env: Vec::new(),
             },

@@ -23,8 +23,10 @@ pub enum Peer {
 
 /// The one caller of each service whose methods are internal. Every other method of the contract is
 /// the edge's to call, and nobody else's.
-const CALLERS: [(&str, Peer); 6] = [
+const CALLERS: [(&str, Peer); 8] = [
     ("firstcome.user.v1.TokenKeyService", Peer::Edge),
+    ("firstcome.user.v1.RevocationService", Peer::Edge),
+    ("firstcome.user.v1.AddressBookService", Peer::Order),
     ("firstcome.order.v1.OrderIntakeService", Peer::Edge),
     ("firstcome.inventory.v1.OfferService", Peer::Order),
     ("firstcome.inventory.v1.ReservationService", Peer::Order),

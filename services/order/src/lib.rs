@@ -12,7 +12,6 @@
 pub mod config;
 pub mod error;
 
-pub mod address;
 pub mod basket;
 pub mod hold;
 pub mod life;

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use firstcome_proto::{Money, OrderId, ProductId, Reason, Refusal, ReservationId, SkuId, UserId};
+use firstcome_proto::{
+    Address, Money, OrderId, ProductId, Reason, Refusal, ReservationId, SkuId, UserId,
+};
 use time::OffsetDateTime;
-
-use crate::address::Address;
 
 /// Declares an enum whose variants are words in the database.
 macro_rules! words {

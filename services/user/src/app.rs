@@ -7,7 +7,8 @@ use firstcome_events::{Streams, consumer};
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
-    account_service_server::AccountServiceServer, token_key_service_server::TokenKeyServiceServer,
+    account_service_server::AccountServiceServer, profile_service_server::ProfileServiceServer,
+    token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
 use secrecy::ExposeSecret as _;
@@ -16,13 +17,15 @@ use tokio::net::TcpListener;
 
 use crate::{
     account::{Email, Password},
+    address_book::AddressBook,
     code::Codes,
     config::{CreateAdmin, Database, Serve},
     door::Door,
     mail::Mailer,
     order_mail::OrderMails,
     password::Hasher,
-    rpc::{account_service, token_key_service},
+    profile::Profiles,
+    rpc::{account_service, profile_service, token_key_service},
     session::RefreshSecret,
     store::Store,
     token::Signer,
@@ -103,6 +106,10 @@ impl App {
         server
             .routes()
             .add_service(AccountServiceServer::new(account_service::Service(door)))
+            .add_service(ProfileServiceServer::new(profile_service::Service {
+                profiles: Profiles { store: store.clone() },
+                addresses: AddressBook { store: store.clone() },
+            }))
             .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
         server.serve(listener, shutdown.clone(), drain_timeout).await?;
         let rest = async {

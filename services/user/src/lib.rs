@@ -24,7 +24,9 @@ pub mod news;
 pub mod order_mail;
 pub mod password;
 
+pub mod address_book;
 pub mod door;
+pub mod profile;
 pub mod rpc;
 pub mod seed;
 pub mod store;

@@ -1,6 +1,7 @@
 //! The contract: requests become domain types once, here, and answers leave from here.
 
 pub mod account_service;
+pub mod profile_service;
 pub mod token_key_service;
 
 use firstcome_proto::{Reason, Refusal, error_v1::FieldViolation};

@@ -20,7 +20,9 @@ use tower::{Layer, Service};
 use super::incoming::Caller;
 use crate::identity;
 
-const IDENTITY: HeaderName = HeaderName::from_static(identity::HEADER);
+/// What only the edge knows of a caller.
+const FROM_THE_EDGE: [HeaderName; 2] =
+    [HeaderName::from_static(identity::HEADER), HeaderName::from_static(identity::CLIENT_ADDRESS)];
 
 /// What whoever has a certificate of the mesh may ask: how a service is, and what it speaks.
 const FOR_ALL: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/"];
@@ -94,7 +96,8 @@ impl Callers {
     fn check(&self, request: &Request<Body>) -> Result<(), Status> {
         let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0);
         // Only the edge has seen a buyer's token: from any other mouth an identity is a lie.
-        if caller != Some(Peer::Edge) && request.headers().contains_key(IDENTITY) {
+        let tells = |name| request.headers().contains_key(name);
+        if caller != Some(Peer::Edge) && FROM_THE_EDGE.iter().any(tells) {
             return Err(refused(caller, request, "an identity is the edge's to tell"));
         }
         let path = request.uri().path();
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn a_method_has_one_caller_and_identities_come_from_the_edge() {
         let everybody: Vec<_> = Peer::ALL.map(Some).into_iter().chain([None]).collect();
-        let table: [(&str, &[Option<Peer>]); 11] = [
+        let table: [(&str, &[Option<Peer>]); 13] = [
             ("/firstcome.user.v1.AccountService/LogIn", &[Some(Peer::Edge)]),
             ("/firstcome.user.v1.TokenKeyService/ListTokenKeys", &[Some(Peer::Edge)]),
             ("/firstcome.inventory.v1.CatalogService/CreateProduct", &[Some(Peer::Edge)]),
@@ -132,6 +135,8 @@ mod tests {
             ("/firstcome.payment.v1.PaymentService/GetPayment", &[Some(Peer::Edge)]),
             ("/firstcome.inventory.v1.ReservationService/Reserve", &[Some(Peer::Order)]),
             ("/firstcome.payment.v1.ChargeService/Capture", &[Some(Peer::Order)]),
+            ("/firstcome.user.v1.RevocationService/ListRevocations", &[Some(Peer::Edge)]),
+            ("/firstcome.user.v1.AddressBookService/GetAddress", &[Some(Peer::Order)]),
             ("/firstcome.payment.v1.ChargeService/NoSuchMethod", &[]),
             ("/grpc.health.v1.Healthy/Check", &[]),
             ("/grpc.health.v1.Health/Check", &everybody),
@@ -140,17 +145,17 @@ mod tests {
         let callers = Callers::read();
         for (path, allowed) in table {
             for caller in &everybody {
-                for tells_identity in [false, true] {
+                for told in [None, Some(identity::HEADER), Some(identity::CLIENT_ADDRESS)] {
                     let mut request = Request::new(Body::empty());
                     *request.uri_mut() = path.parse().unwrap();
                     request.extensions_mut().insert(Caller(*caller));
-                    if tells_identity {
-                        request.headers_mut().insert(IDENTITY, "AA".parse().unwrap());
+                    if let Some(name) = told {
+                        request.headers_mut().insert(name, "AA".parse().unwrap());
                     }
-                    let believed = !tells_identity || *caller == Some(Peer::Edge);
+                    let believed = told.is_none() || *caller == Some(Peer::Edge);
                     let want = believed && allowed.contains(caller);
                     let have = callers.check(&request).is_ok();
-                    assert_eq!(have, want, "{path} {caller:?} {tells_identity}");
+                    assert_eq!(have, want, "{path} {caller:?} {told:?}");
                 }
             }
         }

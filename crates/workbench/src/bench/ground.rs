@@ -51,6 +51,7 @@ impl Ground {
             logs: checkout.logs(),
             mail: checkout.mail(),
             certificates: checkout.certificates(),
+            secrets: checkout.secrets(),
             ports: Ports::free()?,
             env: env.to_vec(),
         };

@@ -92,8 +92,12 @@ pub async fn admin(mesh: &Address, channel: Channel) -> Result<MetadataValue<Asc
         .run(SEED_TIMEOUT)
         .await
         .context("make an admin")?;
-    let message =
-        LogInRequest { email: ADMIN_EMAIL.into(), password, idempotency_key: secret::generate() };
+    let message = LogInRequest {
+        email: ADMIN_EMAIL.into(),
+        password,
+        idempotency_key: secret::generate(),
+        device: String::new(),
+    };
     let answer = AccountServiceClient::new(channel).log_in(message).await;
     let answer = answer.context("log the admin in")?.into_inner();
     let token = answer.tokens.context("an answer without tokens")?.access_token;
@@ -141,6 +145,7 @@ async fn sign_up_one(
         email,
         password: PASSWORD.into(),
         idempotency_key: format!("rush-{run}-{number}"),
+        device: String::new(),
     };
     let answer = client.log_in(from(number, message)?).await.context("log in")?.into_inner();
     let tokens = answer.tokens.context("an answer without tokens")?;

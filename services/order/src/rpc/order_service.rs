@@ -7,7 +7,7 @@ use firstcome_mesh::{
     page::{Cursor, Page},
 };
 use firstcome_proto::{
-    OrderId, Refusal, UserId,
+    Address, OrderId, Refusal, UserId,
     access::Role,
     order_v1::{
         self as wire, CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse,
@@ -23,7 +23,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    address::Address,
     attempt::Attempts,
     baskets::Baskets,
     commands::Commands,
@@ -91,6 +90,7 @@ impl PaymentIntent {
         let good = (1..=PAYMENT_METHOD_LENGTH_MAX).contains(&method.len()) && printable(&method);
         let address = match destination {
             Some(Destination::Address(address)) => Address::try_from(address),
+            Some(Destination::AddressId(_)) => Err(Refusal::invalid("address_id", "not yet")),
             None => Err(Refusal::invalid("address", "want an address")),
         };
         match (address, good) {

@@ -2,16 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use firstcome_proto::OrderId;
-use sqlx::types::Json;
+use firstcome_proto::{Address, OrderId};
+use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Error, Store, row::orders};
-use crate::{
-    address::Address,
-    order::{Failure, Order, PaymentIntent, State, Step},
-};
+use crate::order::{Failure, Order, PaymentIntent, State, Step};
 
 /// One change of one order: from where, to where, and when a worker may look at it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +40,8 @@ impl Store {
         let orders: Vec<Uuid> = payments.iter().map(|payment| payment.order.0).collect();
         let users: Vec<Uuid> = payments.iter().map(|payment| payment.user.0).collect();
         let methods: Vec<&str> = payments.iter().map(|payment| payment.method.as_str()).collect();
-        let addresses: Vec<Json<&Address>> =
-            payments.iter().map(|payment| Json(&payment.address)).collect();
+        let addresses: Vec<serde_json::Value> =
+            payments.iter().map(|payment| snapshot(&payment.address)).collect();
         // The other payment is counted, not anti-joined: a join might walk all payments under way,
         // and what is left of those that ended, where a count asks for this buyer's.
         let marked = orders!(
@@ -59,7 +56,7 @@ impl Store {
             &orders,
             &users,
             &methods as &[&str],
-            &addresses as &[Json<&Address>],
+            &addresses,
             lease.as_secs_f64(),
         )
         .fetch_all(&self.pool)
@@ -161,4 +158,13 @@ impl Store {
         });
         Ok(orders.collect())
     }
+}
+
+fn snapshot(address: &Address) -> serde_json::Value {
+    let address = address.to_wire();
+    json!({
+        "recipient": address.recipient, "phone": address.phone, "line1": address.line1,
+        "line2": address.line2, "city": address.city, "postal_code": address.postal_code,
+        "country_code": address.country_code,
+    })
 }

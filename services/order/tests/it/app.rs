@@ -15,6 +15,7 @@ use firstcome_order::{
 use firstcome_proto::{
     OrderId, Reason, Refusal, SessionId, UserId,
     access::Role,
+    address_v1,
     error_v1::SharedRefusal,
     order_v1::{
         self as wire, Order, OrderState, cart_service_client::CartServiceClient,
@@ -405,7 +406,7 @@ fn cart_selection(skus: &[Uuid]) -> wire::BasketSelection {
 }
 
 pub fn pay_request(order: Uuid) -> wire::PayOrderRequest {
-    let address = wire::Address {
+    let address = address_v1::Address {
         recipient: "Kim".into(),
         phone: "+821012345678".into(),
         line1: "1 Main".into(),

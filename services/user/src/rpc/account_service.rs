@@ -79,6 +79,62 @@ impl AccountService for Service {
         self.0.log_out(caller.user, caller.session).await?;
         Ok(Response::new(LogOutResponse {}))
     }
+
+    async fn resend_verification(
+        &self,
+        _: Request<firstcome_proto::user_v1::ResendVerificationRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::ResendVerificationResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn log_out_everywhere(
+        &self,
+        _: Request<firstcome_proto::user_v1::LogOutEverywhereRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::LogOutEverywhereResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<firstcome_proto::user_v1::ListSessionsRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn revoke_session(
+        &self,
+        _: Request<firstcome_proto::user_v1::RevokeSessionRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::RevokeSessionResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn change_password(
+        &self,
+        _: Request<firstcome_proto::user_v1::ChangePasswordRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::ChangePasswordResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn request_password_reset(
+        &self,
+        _: Request<firstcome_proto::user_v1::RequestPasswordResetRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::RequestPasswordResetResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn reset_password(
+        &self,
+        _: Request<firstcome_proto::user_v1::ResetPasswordRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::ResetPasswordResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn set_user_state(
+        &self,
+        _: Request<firstcome_proto::user_v1::SetUserStateRequest>,
+    ) -> Result<Response<firstcome_proto::user_v1::SetUserStateResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 impl TryFrom<SignUpRequest> for SignUp {

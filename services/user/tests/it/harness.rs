@@ -106,6 +106,7 @@ impl Shop {
             email: email.into(),
             password: password.into(),
             idempotency_key: key.into(),
+            device: String::new(),
         };
         Ok(self.accounts.clone().log_in(request).await?.into_inner())
     }

@@ -1,7 +1,8 @@
-//! Where the goods go: checked once, kept with the order as it was.
+//! Where goods go: checked once, on receipt, wherever somebody writes an address.
 
-use firstcome_proto::{Refusal, order_v1};
-use serde::Serialize;
+use prost::Message as _;
+
+use crate::{Refusal, address_v1};
 
 /// E.164: a plus sign and at most fifteen digits.
 const PHONE_DIGITS_MAX: usize = 15;
@@ -9,22 +10,31 @@ const PHONE_DIGITS_MAX: usize = 15;
 const PHONE_DIGITS_MIN: usize = 7;
 
 /// A checked address. No `Debug`: it is personal and belongs in no log.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct Address {
-    recipient: String,
-    phone: String,
-    line1: String,
-    line2: String,
-    city: String,
-    postal_code: String,
-    country_code: String,
+#[derive(Clone, PartialEq)]
+pub struct Address(address_v1::Address);
+
+impl Address {
+    /// As the contract writes it.
+    pub fn to_wire(&self) -> address_v1::Address {
+        self.0.clone()
+    }
+
+    /// The bytes that are sealed and kept.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.encode_to_vec()
+    }
+
+    /// Reads the bytes that were kept; `None` when they are none of ours.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::try_from(address_v1::Address::decode(bytes).ok()?).ok()
+    }
 }
 
-impl TryFrom<order_v1::Address> for Address {
+impl TryFrom<address_v1::Address> for Address {
     type Error = Refusal;
 
     /// Names every faulty field, inside `address`.
-    fn try_from(address: order_v1::Address) -> Result<Self, Refusal> {
+    fn try_from(address: address_v1::Address) -> Result<Self, Refusal> {
         let faults: Vec<(&str, &str)> = [
             text("recipient", &address.recipient, 1, 100, "want 1 to 100 characters"),
             phone(&address.phone),
@@ -44,15 +54,7 @@ impl TryFrom<order_v1::Address> for Address {
             });
             return Err(all.within("address"));
         }
-        Ok(Self {
-            recipient: address.recipient,
-            phone: address.phone,
-            line1: address.line1,
-            line2: address.line2,
-            city: address.city,
-            postal_code: address.postal_code,
-            country_code: address.country_code,
-        })
+        Ok(Self(address))
     }
 }
 
@@ -84,8 +86,8 @@ fn country(value: &str) -> Fault {
 mod tests {
     use super::*;
 
-    fn good() -> order_v1::Address {
-        order_v1::Address {
+    fn good() -> address_v1::Address {
+        address_v1::Address {
             recipient: "Kim".into(),
             phone: "+821012345678".into(),
             line1: "1 Main".into(),
@@ -96,13 +98,21 @@ mod tests {
         }
     }
 
-    fn faulty_fields(spoil: impl FnOnce(&mut order_v1::Address)) -> Vec<String> {
+    fn faulty_fields(spoil: impl FnOnce(&mut address_v1::Address)) -> Vec<String> {
         let mut address = good();
         spoil(&mut address);
         match Address::try_from(address) {
             Ok(_) => Vec::new(),
             Err(refusal) => refusal.violations.into_iter().map(|fault| fault.field).collect(),
         }
+    }
+
+    #[test]
+    fn an_address_is_kept_as_it_was() {
+        let address = Address::try_from(good()).expect("a good one");
+        let kept = Address::from_bytes(&address.to_bytes()).expect("ours");
+        assert!(kept == address);
+        assert!(Address::from_bytes(b"").is_none());
     }
 
     #[test]
