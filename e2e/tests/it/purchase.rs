@@ -36,6 +36,7 @@ async fn a_stranger_signs_up_buys_and_pays() {
         email: email.clone(),
         password: password.into(),
         idempotency_key: "first device".into(),
+        device: "first device".into(),
     };
     let early = accounts.log_in(log_in.clone()).await.unwrap_err();
     let early = firstcome_proto::Refusal::from_status(&early);
