@@ -1,13 +1,22 @@
-//! Password hashing: argon2id, never on a runtime thread, never on all cores at once.
+//! Password hashing: argon2id on threads of its own, never on a runtime thread, never on all cores at
+//! once, and always behind everybody else who wants a core: a thousand log-ins at the opening of a
+//! drop must not slow those who are already in.
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, available_parallelism},
+};
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::{account::Password, error::Error};
 
@@ -15,14 +24,19 @@ use crate::{account::Password, error::Error};
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// Passwords that may wait for a core. At 20 ms each, the last waits a second or so.
+/// Passwords that may wait for a core. At 20 ms each, the last waits a second or so on a machine
+/// that has time.
 const QUEUE_MAX: usize = 64;
+/// How far hashing stands back: at 10 a thread gets a tenth of what another gets that wants the same
+/// core, and all of a core that nobody else wants.
+const NICENESS: i32 = 10;
 
-/// Hashes and verifies passwords. Clones share the cores and the queue.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Hashes and verifies passwords. Clones share the threads and the queue.
 #[derive(Clone)]
 pub struct Hasher {
-    cores: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    jobs: SyncSender<Job>,
     /// Of no password at all: what an unknown address is checked against.
     decoy: Arc<str>,
 }
@@ -30,12 +44,16 @@ pub struct Hasher {
 impl Hasher {
     /// On all cores but one: the runtime needs that.
     pub fn start() -> Self {
-        let cores = available_parallelism().map_or(1, |cores| cores.get() - 1).max(1);
-        Self {
-            cores: Arc::new(Semaphore::new(cores)),
-            room: Arc::new(Semaphore::new(cores + QUEUE_MAX)),
-            decoy: decoy().into(),
+        let (jobs, waiting) = sync_channel(QUEUE_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for core in 0..cores() {
+            let waiting = Arc::clone(&waiting);
+            thread::Builder::new()
+                .name(format!("hash-{core}"))
+                .spawn(move || hash_until_dropped(&waiting))
+                .expect("a process that starts has room for a thread");
         }
+        Self { jobs, decoy: decoy().into() }
     }
 
     /// The PHC string of a password under a new salt.
@@ -62,22 +80,45 @@ impl Hasher {
         .await?
     }
 
-    /// Runs on a blocking thread, once a core is free. The permits go along: a caller that leaves
-    /// gives no core back that is still busy.
+    /// Runs on a hashing thread, when it is its turn. Whoever has left by then is passed over.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let room: OwnedSemaphorePermit =
-            Arc::clone(&self.room).try_acquire_owned().map_err(|_| Error::Overloaded)?;
-        let core = Arc::clone(&self.cores).acquire_owned().await;
-        let core = core.expect("the semaphore is never closed");
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop((core, room));
-            done
+        let (done, result) = oneshot::channel();
+        let job = Box::new(move || {
+            if !done.is_closed() {
+                // Whoever leaves now does not want it any more.
+                let _ = done.send(work());
+            }
         });
-        done.await.map_err(|error| Error::internal("hash a password", error))
+        self.jobs.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => Error::Overloaded,
+            TrySendError::Disconnected(_) => Error::internal("hash a password", "no thread left"),
+        })?;
+        result.await.map_err(|error| Error::internal("hash a password", error))
+    }
+}
+
+/// All but one, and one at least.
+fn cores() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
+}
+
+/// The life of a hashing thread: until the last [`Hasher`] is gone.
+fn hash_until_dropped(waiting: &Mutex<Receiver<Job>>) {
+    // On Linux this is the thread's, not the process's.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "hash passwords at the priority of everything else");
+    }
+    loop {
+        // One thread waits at the queue, the others behind it.
+        let job = waiting.lock().recv();
+        let Ok(job) = job else { return };
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        if ran.is_err() {
+            tracing::error!("hashing panicked");
+        }
     }
 }
 
@@ -115,22 +156,40 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_queue_refuses_at_once() {
         let hasher = Hasher::start();
-        let busy = hasher.cores.available_permits() as u32;
-        let cores = Arc::clone(&hasher.cores).acquire_many_owned(busy).await.expect("all cores");
-        let room = hasher.room.available_permits();
-        let waiting: Vec<_> = (0..room)
-            .map(|_| {
-                let hasher = hasher.clone();
-                tokio::spawn(async move { hasher.verify(password("x"), None).await })
-            })
-            .collect();
-        while hasher.room.available_permits() > 0 {
-            tokio::task::yield_now().await;
+        // As many as there can be threads are kept busy until we say so.
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let mut busy = 0;
+        loop {
+            let held = Arc::clone(&held);
+            let wait = move || {
+                let _ = held.lock().recv();
+            };
+            match hasher.jobs.try_send(Box::new(wait)) {
+                Ok(()) => busy += 1,
+                // The threads have taken theirs, and the queue is full behind them.
+                Err(TrySendError::Full(_)) if busy == cores() + QUEUE_MAX => break,
+                Err(_) => tokio::task::yield_now().await,
+            }
         }
         assert!(matches!(hasher.verify(password("x"), None).await, Err(Error::Overloaded)));
-        for task in &waiting {
-            task.abort();
-        }
-        drop(cores);
+        drop(release);
+        let answer = async {
+            loop {
+                match hasher.verify(password("x"), None).await {
+                    Err(Error::Overloaded) => tokio::task::yield_now().await,
+                    answer => break answer,
+                }
+            }
+        };
+        assert!(!answer.await.expect("an answer"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_costs_one_answer_and_no_thread() {
+        let hasher = Hasher::start();
+        let panics: Result<(), Error> = hasher.run(|| panic!("at the disco")).await;
+        assert!(matches!(panics, Err(Error::Internal)));
+        assert!(hasher.hash(password("passw0rd!")).await.is_ok());
     }
 }
