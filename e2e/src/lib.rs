@@ -4,6 +4,7 @@
 pub mod buyer;
 pub mod gate;
 pub mod load;
+pub mod member;
 pub mod scenario;
 pub mod shop;
 

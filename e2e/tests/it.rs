@@ -20,12 +20,16 @@ mod faults;
 mod grpcurl;
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/identity.rs"]
+mod identity;
 #[path = "it/life.rs"]
 mod life;
 // A debug build would take minutes for it.
 #[cfg(not(debug_assertions))]
 #[path = "it/main_job.rs"]
 mod main_job;
+#[path = "it/privacy.rs"]
+mod privacy;
 #[path = "it/purchase.rs"]
 mod purchase;
 #[path = "it/races.rs"]

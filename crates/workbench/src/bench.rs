@@ -13,6 +13,7 @@ mod heard;
 mod herd;
 mod hops;
 mod load;
+mod login_storm;
 mod memory;
 mod path;
 mod paths;
@@ -26,7 +27,10 @@ use firstcome_local::Checkout;
 pub use echo::{EchoArgs, serve as serve_echo};
 pub use herd::{HerdArgs, serve_crowd};
 
-use self::{ground::Ground, growth::GrowthArgs, path::Path, paths::Bench, report::Report};
+use self::{
+    ground::Ground, growth::GrowthArgs, login_storm::LoginStormArgs, path::Path, paths::Bench,
+    report::Report,
+};
 
 /// What to measure, and how long.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,6 +70,8 @@ pub enum Other {
     /// Measure how the shop bears very many: 10 000 connections that buy in one second, 10 000 streams,
     /// and five times more calls than it can serve
     Herd(HerdArgs),
+    /// Measure whether a thousand log-ins at once slow those who place orders
+    LoginStorm(LoginStormArgs),
 }
 
 /// Measures and says what was found; false when a goal was missed.
@@ -74,6 +80,7 @@ pub async fn bench(checkout: &Checkout, args: &BenchArgs) -> Result<bool> {
     match &args.other {
         Some(Other::Growth(args)) => Box::pin(growth::growth(checkout, args)).await,
         Some(Other::Herd(args)) => Box::pin(herd::herd(checkout, args)).await,
+        Some(Other::LoginStorm(args)) => Box::pin(login_storm::login_storm(checkout, args)).await,
         None => Box::pin(bench_paths(checkout, args)).await,
     }
 }

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
+use super::schedule::Spread;
+
 /// The longest latency that the histogram tells apart, in microseconds.
 const LATENCY_MAX_US: u64 = 120_000_000;
 
@@ -89,6 +91,40 @@ where
     Ok(Load { calls, took, latency_us })
 }
 
+/// Makes calls at a constant rate for so long, whatever becomes of those before; a latency counts from
+/// the instant that the plan has for its call. The first call that fails ends it.
+pub async fn offer<C, F>(rate_per_s: f64, span: Duration, call: C) -> Result<Load>
+where
+    C: Fn(u32) -> F,
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let calls = (rate_per_s * span.as_secs_f64()) as u32;
+    let started = Instant::now();
+    let (mut under_way, mut all_us) = (JoinSet::new(), Vec::new());
+    for (number, offset) in (0..calls).zip(Spread::Evenly.over(span, calls)) {
+        let planned = started + offset;
+        // A timer is good for a millisecond, so that calls which are nearer go together.
+        if planned > Instant::now() + Duration::from_millis(1) {
+            tokio::time::sleep_until(planned.into()).await;
+        }
+        let called = call(number);
+        under_way.spawn(async move {
+            called.await.with_context(|| format!("call {number}"))?;
+            Ok::<_, anyhow::Error>(u64::try_from(planned.elapsed().as_micros())?)
+        });
+        while let Some(done) = under_way.try_join_next() {
+            all_us.push(done??);
+        }
+    }
+    while let Some(done) = under_way.join_next().await {
+        all_us.push(done??);
+    }
+    let took = started.elapsed();
+    let mut latency_us = histogram();
+    all_us.into_iter().for_each(|latency| latency_us.saturating_record(latency));
+    Ok(Load { calls, took, latency_us })
+}
+
 /// Of latencies in microseconds.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("the bounds are in order")
@@ -104,6 +140,17 @@ mod tests {
         let sum = Load::sum([&done, &done], Duration::from_secs(2));
         assert_eq!((sum.calls, sum.latency_us.len()), (200, 200));
         assert_eq!(sum.rate_per_s(), 100.0);
+    }
+
+    #[tokio::test]
+    async fn what_is_offered_waits_for_no_answer() {
+        let call = |_| async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(())
+        };
+        let done = offer(100.0, Duration::from_millis(100), call).await.unwrap();
+        assert_eq!((done.calls, done.latency_us.len()), (10, 10));
+        assert!(done.took < Duration::from_millis(300) * 10, "one waited for another");
     }
 
     #[tokio::test]

@@ -161,7 +161,8 @@ impl Shop {
         Ok(())
     }
 
-    fn channel(&self, number: u32) -> Channel {
+    /// The connections take turns.
+    pub fn channel(&self, number: u32) -> Channel {
         self.channels[number as usize % self.channels.len()].clone()
     }
 }

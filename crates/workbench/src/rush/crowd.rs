@@ -33,6 +33,8 @@ const MAIL_POLL: Duration = Duration::from_millis(50);
 const PASSWORD: &str = "first-come-1st";
 /// The same buyers come again to the next rush: it is another product.
 const SEED_PREFIX: &str = "rush";
+/// What `seed` gives all of them.
+pub const SEEDED_PASSWORD: &str = "Seeded-buyer-1";
 const SEED_TIMEOUT: Duration = Duration::from_secs(300);
 const ADMIN_EMAIL: &str = "rush-operator@firstcome.example";
 
@@ -41,6 +43,11 @@ const ADMIN_EMAIL: &str = "rush-operator@firstcome.example";
 struct Seeded {
     user_id: String,
     access_token: String,
+}
+
+/// The address of one of those who are made in bulk.
+pub fn seeded_email(number: u32) -> String {
+    format!("{SEED_PREFIX}-{number}@seed.firstcome.example")
 }
 
 /// Makes so many verified users in bulk, unless they are there from another run.
