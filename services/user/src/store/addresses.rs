@@ -138,10 +138,15 @@ impl Store {
         }
     }
 
-    /// Deletes an address; one that is gone is gone. The default breaks the constraint.
+    /// Deletes an address; one that is gone is gone. The default breaks the constraint. The book is
+    /// locked first, as everywhere: who erases it goes on to its addresses.
     pub async fn delete_address(&self, user: UserId, id: AddressId) -> Result<(), Error> {
         let deleted = sqlx::query!(
-            "delete from addresses where address_id = $1 and user_id = $2",
+            "with book as materialized (
+                 select user_id from address_books where user_id = $2 for key share
+             )
+             delete from addresses using book
+             where address_id = $1 and addresses.user_id = book.user_id",
             id.0,
             user.0
         )

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use firstcome_proto::{
-    AddressId, Reason, UserId, address_v1,
+    AddressId, Reason, Refusal, UserId, address_v1,
     user_v1::{
         BookAddress, CreateAddressRequest, DeleteAddressRequest, GetAddressRequest,
         ListAddressesRequest, SetDefaultAddressRequest, UpdateAddressRequest,
@@ -270,7 +270,7 @@ async fn a_bad_address_adds_nothing_and_every_fault_is_named() {
     let shop = Shop::open().await;
     let owner = Owner::of(&shop).await;
     let fields = |status: Status| {
-        let violations = firstcome_proto::Refusal::from_status(&status).violations;
+        let violations = Refusal::from_status(&status).violations;
         violations.into_iter().map(|fault| fault.field).collect::<Vec<_>>()
     };
     let mut bad = home("1\0Main");
@@ -362,6 +362,35 @@ async fn a_closed_account_keeps_no_address_however_one_is_added_meanwhile() {
         let count: i64 =
             sqlx::query_scalar(count).fetch_one(&shop.database.pool).await.expect("a count");
         assert_eq!(count, 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_erases_a_book_and_whoever_writes_in_it_never_wait_for_each_other() {
+    let shop = Shop::open().await;
+    let owner = Owner::of(&shop).await;
+    let store = store(&shop).await;
+    for round in 0..rounds() * 5 {
+        let keys = ["a", "b", "c"].map(|letter| format!("{letter}{round}"));
+        owner.create(&keys[0], "1 Main").await.expect("the default");
+        let first = owner.ids().await.remove(0);
+        let second = owner.create(&keys[1], "2 Main").await.expect("another").address_id;
+
+        let (erased, deleted, chosen, moved, added) = tokio::join!(
+            store.erase_addresses(&shop.database.pool, owner.user()),
+            owner.delete(&first),
+            owner.set_default(&second),
+            owner.update(&first, "3 Main"),
+            owner.create(&keys[2], "4 Main"),
+        );
+        erased.expect("a deadlock would end one of them");
+        let refusals = [deleted.err(), chosen.err(), moved.err(), added.err()];
+        for refused in refusals.into_iter().flatten() {
+            let reason = Refusal::from_status(&refused).reason();
+            let expected = [Reason::DefaultAddress, Reason::NotFound, Reason::TokenRevoked];
+            assert!(expected.contains(&reason), "{refused:?}");
+        }
+        owner.ids().await;
     }
 }
 
