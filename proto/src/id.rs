@@ -76,18 +76,35 @@ ids! {
     OrderId,
     /// A charge: the idempotency key of everything that happens to it.
     PaymentId,
+    /// An entry of somebody's address book.
+    AddressId,
 }
 
 /// The namespace of order ids; any constant would do, this one is firstcome's own.
 const ORDER_NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_51e0_0a4b_4b5d_8c83_5f0d_3a76_19c2);
 
+/// The namespace of ids of addresses, likewise.
+const ADDRESS_NAMESPACE: Uuid = Uuid::from_u128(0xd1f6_2a3e_7c58_4b09_9e41_c3a7_15b8_604d);
+
+/// What a user's key names in this namespace.
+fn named_by(namespace: Uuid, user: UserId, idempotency_key: &str) -> Uuid {
+    let mut name = Vec::with_capacity(16 + idempotency_key.len());
+    name.extend_from_slice(user.0.as_bytes());
+    name.extend_from_slice(idempotency_key.as_bytes());
+    Uuid::new_v5(&namespace, &name)
+}
+
+impl AddressId {
+    /// The address that this user's key adds, so that the same key adds once.
+    pub fn of(user: UserId, idempotency_key: &str) -> Self {
+        Self(named_by(ADDRESS_NAMESPACE, user, idempotency_key))
+    }
+}
+
 impl OrderId {
     /// The order that this buyer's key names, known before anything happens.
     pub fn of(user: UserId, idempotency_key: &str) -> Self {
-        let mut name = Vec::with_capacity(16 + idempotency_key.len());
-        name.extend_from_slice(user.0.as_bytes());
-        name.extend_from_slice(idempotency_key.as_bytes());
-        Self(Uuid::new_v5(&ORDER_NAMESPACE, &name))
+        Self(named_by(ORDER_NAMESPACE, user, idempotency_key))
     }
 
     /// The reservation of a one-product order.

@@ -11,7 +11,9 @@ pub mod refusal;
 pub mod timestamp;
 
 pub use address::Address;
-pub use id::{BuyerId, OrderId, PaymentId, ProductId, ReservationId, SessionId, SkuId, UserId};
+pub use id::{
+    AddressId, BuyerId, OrderId, PaymentId, ProductId, ReservationId, SessionId, SkuId, UserId,
+};
 pub use money::Money;
 pub use refusal::{Reason, Refusal, SharedRefusals};
 

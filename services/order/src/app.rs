@@ -14,6 +14,7 @@ use firstcome_proto::{
         order_service_server::OrderServiceServer, wishlist_service_server::WishlistServiceServer,
     },
 };
+use firstcome_vault::Vault;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 
@@ -21,9 +22,9 @@ use crate::{
     attempt::Attempts,
     baskets::Baskets,
     commands::Commands,
-    config::{Database, Serve},
+    config::{Sealed, Serve},
     intake::Intake,
-    peers::{Charges, Inventory, Offers},
+    peers::{AddressBooks, Charges, Inventory, Offers},
     rpc::{baskets, order_intake_service, order_service},
     saga::Saga,
     store::Store,
@@ -45,12 +46,15 @@ pub struct App {
     inventory: Inventory,
     offers: Offers,
     charges: Charges,
+    books: AddressBooks,
 }
 
 impl App {
     /// Connects to the database; peers are connected to when they are first called.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
-        let store = Store::connect(&config.database.database_url, config.database_connections);
+        let vault = Vault::new(&config.keys.keyring().context("data keys")?);
+        let url = &config.database.database_url;
+        let store = Store::connect(url, config.database_connections, vault);
         let store = store.await.context("database")?;
         let credentials = config.mesh.tls.open()?;
         let channel = |peer: Peer, endpoint: &str| {
@@ -59,12 +63,14 @@ impl App {
         };
         let inventory = channel(Peer::Inventory, &config.inventory_endpoint)?;
         let payment = channel(Peer::Payment, &config.payment_endpoint)?;
+        let user = channel(Peer::User, &config.user_endpoint)?;
         Ok(Self {
             credentials,
             store,
             offers: Offers::new(inventory.clone()),
             inventory: Inventory::new(inventory, config.steps()),
             charges: Charges::new(payment),
+            books: AddressBooks::new(user),
             config: config.clone(),
         })
     }
@@ -76,7 +82,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { config, credentials, store, inventory, offers, charges } = self;
+        let Self { config, credentials, store, inventory, offers, charges, books } = self;
         let intake = Intake::new(
             store.clone(),
             inventory.clone(),
@@ -113,7 +119,7 @@ impl App {
             intake: intake.clone(),
             attempts,
             baskets: lists.clone(),
-            commands: Commands::new(store.clone(), saga.clone(), shutdown.clone()),
+            commands: Commands::new(store.clone(), books, saga.clone(), shutdown.clone()),
             watches,
             day: clock.day,
         };
@@ -142,7 +148,28 @@ impl App {
     }
 }
 
-/// Brings the schema up to date.
-pub async fn migrate(database: &Database) -> anyhow::Result<()> {
-    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")
+/// Brings the schema up to date, and seals what earlier releases wrote in the clear.
+pub async fn migrate(sealed: &Sealed) -> anyhow::Result<()> {
+    Pool::migrate(&sealed.database.database_url, &MIGRATIONS).await.context("schema")?;
+    let count = seal(sealed).await.context("seal old rows")?;
+    if count > 0 {
+        tracing::info!(count, "sealed the addresses of old orders");
+    }
+    Ok(())
+}
+
+/// Seals everything under the current key, while others serve, and prints how much it was.
+pub async fn rotate_keys(sealed: &Sealed) -> anyhow::Result<()> {
+    let count = seal(sealed).await?;
+    println!("{count}");
+    Ok(())
+}
+
+async fn seal(sealed: &Sealed) -> anyhow::Result<u64> {
+    let vault = Vault::new(&sealed.keys.keyring().context("data keys")?);
+    let url = &sealed.database.database_url;
+    let store = Store::connect(url, 1, vault).await.context("database")?;
+    let count = store.seal_addresses().await.context("seal addresses")?;
+    store.close().await;
+    Ok(count)
 }

@@ -4,13 +4,14 @@
 //! moved by somebody else in between is read and ruled again.
 
 use firstcome_mesh::{Deadline, Shutdown};
-use firstcome_proto::{OrderId, UserId};
+use firstcome_proto::{Address, OrderId, UserId};
 use tokio::time::timeout_at;
 
 use crate::{
     error::Error,
     life::{self, Beginning, Command, Ruling},
-    order::{Order, PaymentIntent},
+    order::{Destination, Order, PaymentIntent, PaymentWish},
+    peers::AddressBooks,
     saga::{Saga, Stalled},
     store::Store,
 };
@@ -24,14 +25,15 @@ const LOST_MAX: usize = 2;
 #[derive(Clone)]
 pub struct Commands {
     store: Store,
+    books: AddressBooks,
     saga: Saga,
     shutdown: Shutdown,
 }
 
 impl Commands {
     /// Over these parts.
-    pub fn new(store: Store, saga: Saga, shutdown: Shutdown) -> Self {
-        Self { store, saga, shutdown }
+    pub fn new(store: Store, books: AddressBooks, saga: Saga, shutdown: Shutdown) -> Self {
+        Self { store, books, saga, shutdown }
     }
 
     /// The order, if it is this buyer's.
@@ -45,9 +47,26 @@ impl Commands {
         self.store.find(id).await?.ok_or(Error::NotFound)
     }
 
-    /// Pays. The mark comes first and says by itself whether there is anything to pay.
-    pub async fn pay(&self, payment: PaymentIntent, deadline: Deadline) -> Result<Order, Error> {
-        let (user, id) = (payment.user, payment.order);
+    /// Where its goods go, once it was paid.
+    pub async fn address_of(&self, order: &Order) -> Result<Option<Address>, Error> {
+        if !order.state.may_be_paid() {
+            return Ok(None);
+        }
+        Ok(self.store.address_of(order.id).await?)
+    }
+
+    /// Pays. The mark comes first and says by itself whether there is anything to pay. An address
+    /// of the book is read before it, and kept as it is now.
+    pub async fn pay(&self, wish: PaymentWish, deadline: Deadline) -> Result<Order, Error> {
+        let PaymentWish { user, order: id, destination, method } = wish;
+        let address = match destination {
+            Destination::Written(address) => address,
+            Destination::Book(address) => match self.books.address(user, address, deadline).await {
+                Ok(address) => address,
+                Err(error) => return self.not_sent(user, id, error).await,
+            },
+        };
+        let payment = PaymentIntent { user, order: id, address, method };
         let order = match self.saga.begin_payment(payment, deadline).await? {
             // A stalled payment is one under way: a worker goes on with it.
             Some(order) => {
@@ -59,6 +78,16 @@ impl Commands {
         };
         match life::rule(order.state, order.step, Command::Pay) {
             Ruling::Begin(_) => Err(Error::PaymentInProgress),
+            ruling => settled(ruling, order),
+        }
+    }
+
+    /// What is told when nobody says where the order goes. One that is past paying knows already:
+    /// a retry is told how it stands, whatever has become of the address or of who keeps it.
+    async fn not_sent(&self, user: UserId, id: OrderId, why: Error) -> Result<Order, Error> {
+        let order = self.own(user, id).await?;
+        match life::rule(order.state, order.step, Command::Pay) {
+            Ruling::Begin(_) => Err(why),
             ruling => settled(ruling, order),
         }
     }

@@ -8,6 +8,7 @@ use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve as Mesh, Validate},
 };
+use firstcome_vault::DataKeys;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
@@ -56,8 +57,22 @@ pub struct Config {
 pub enum Command {
     /// Serve until told to stop.
     Serve(Box<Serve>),
-    /// Bring the schema up to date, and exit.
-    Migrate(Database),
+    /// Bring the schema up to date, seal what earlier releases wrote in the clear, and exit.
+    Migrate(Sealed),
+    /// Seal anew, under the first of the data keys, what is under another, and exit. May run while
+    /// others serve, once all of them have that key.
+    RotateKeys(Sealed),
+}
+
+/// What commands need that read and write sealed fields.
+#[derive(Args, Clone, Debug)]
+pub struct Sealed {
+    /// Where the rows are.
+    #[command(flatten)]
+    pub database: Database,
+    /// What the fields are sealed with.
+    #[command(flatten)]
+    pub keys: DataKeys,
 }
 
 /// What `serve` needs.
@@ -70,6 +85,9 @@ pub struct Serve {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
+    /// What personal data is sealed with.
+    #[command(flatten)]
+    pub keys: DataKeys,
     /// Connections to the database, at most.
     #[arg(long, env = "FIRSTCOME_DATABASE_CONNECTIONS", default_value_t = CONNECTIONS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(4..=1000))]
@@ -84,6 +102,9 @@ pub struct Serve {
     /// Payment, as `http://host:port`.
     #[arg(long, env = "FIRSTCOME_PAYMENT_ENDPOINT")]
     pub payment_endpoint: String,
+    /// User, as `http://host:port`: the address books.
+    #[arg(long, env = "FIRSTCOME_USER_ENDPOINT")]
+    pub user_endpoint: String,
     /// Placements that one call to inventory carries, 1 to 512.
     #[arg(long, env = "FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", default_value_t = ItemsMax::MAX)]
     pub placement_batch_items_max: ItemsMax,
@@ -158,12 +179,17 @@ impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let database = match &self.command {
-            Command::Migrate(database) => database,
+            Command::Migrate(sealed) | Command::RotateKeys(sealed) => {
+                faults.extend(sealed.keys.faults());
+                &sealed.database
+            }
             Command::Serve(serve) => {
                 faults.extend(serve.mesh.faults());
+                faults.extend(serve.keys.faults());
                 for (flag, endpoint) in [
                     ("--inventory-endpoint", &serve.inventory_endpoint),
                     ("--payment-endpoint", &serve.payment_endpoint),
+                    ("--user-endpoint", &serve.user_endpoint),
                 ] {
                     if tonic::transport::Endpoint::from_shared(endpoint.clone()).is_err() {
                         faults.push(format!("{flag} is not an http:// address"));

@@ -22,6 +22,9 @@ pub enum Error {
     /// No such order, or not the caller's.
     #[error("no such order")]
     NotFound,
+    /// No such address in the caller's book.
+    #[error("no such address")]
+    NoSuchAddress,
     /// The order's key was used with other contents.
     #[error("the key was used with other contents")]
     KeyReused,
@@ -76,6 +79,9 @@ impl From<Error> for Refusal {
             Error::Refused(refusal) => refusal,
             Error::Rejected(rejected) => rejected.into(),
             Error::NotFound => Refusal::not_found("order"),
+            Error::NoSuchAddress => {
+                Refusal::invalid("address_id", "want an address in your address book")
+            }
             Error::KeyReused => Refusal::because(Reason::KeyReused, message),
             Error::OrderExpired => Refusal::because(Reason::OrderExpired, message),
             Error::WrongState(state) => {

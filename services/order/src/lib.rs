@@ -6,8 +6,9 @@
 //! ([`commands`]) and as time goes by, and picks up what a dead process left ([`worker`]).
 //!
 //! *Invariant*: there is no SQL outside [`store`], and no I/O in [`order`], [`life`], [`hold`],
-//! [`address`], [`basket`], [`wanted`] and [`place`]. There is no clock here that decides anything: a hold's
-//! end is inventory's to say, a lease's and a day's are Postgres's.
+//! [`basket`], [`wanted`] and [`place`]. There is no clock here that decides anything: a hold's end
+//! is inventory's to say, a lease's and a day's are Postgres's. Where goods go is sealed by whoever
+//! writes it: no row, event or log line has it in the clear.
 
 pub mod config;
 pub mod error;

@@ -12,7 +12,8 @@ async fn main() -> anyhow::Result<()> {
     let config: Config = config::load();
     telemetry::init(&config.logs);
     match config.command {
-        Command::Migrate(database) => app::migrate(&database).await.context("migrate"),
+        Command::Migrate(sealed) => app::migrate(&sealed).await.context("migrate"),
+        Command::RotateKeys(sealed) => app::rotate_keys(&sealed).await.context("rotate keys"),
         Command::Serve(serve) => {
             let listener = server::bind(serve.mesh.listen).await;
             let app = App::build(&serve).await.context("start")?;

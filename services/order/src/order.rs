@@ -6,7 +6,7 @@
 use std::fmt;
 
 use firstcome_proto::{
-    Address, Money, OrderId, ProductId, Reason, Refusal, ReservationId, SkuId, UserId,
+    Address, AddressId, Money, OrderId, ProductId, Reason, Refusal, ReservationId, SkuId, UserId,
 };
 use time::OffsetDateTime;
 
@@ -228,6 +228,13 @@ impl Order {
     }
 }
 
+impl State {
+    /// True when somebody may have paid, and so there may be a place where the goods go.
+    pub fn may_be_paid(self) -> bool {
+        !matches!(self, Self::PendingPayment | Self::Expired | Self::PaymentFailed)
+    }
+}
+
 impl Failure {
     /// What the buyer is told, each time again.
     pub fn refusal(self) -> Refusal {
@@ -265,6 +272,28 @@ impl NewOrder {
             updated_at: instant,
         }
     }
+}
+
+/// What a buyer asks for: to pay an order with a card, and have it sent somewhere.
+#[derive(Clone)]
+pub struct PaymentWish {
+    /// Who pays.
+    pub user: UserId,
+    /// Which order.
+    pub order: OrderId,
+    /// Where it goes.
+    pub destination: Destination,
+    /// The provider's token of the card.
+    pub method: String,
+}
+
+/// Where an order goes, as its buyer says it.
+#[derive(Clone)]
+pub enum Destination {
+    /// Written out.
+    Written(Address),
+    /// An address of the buyer's book.
+    Book(AddressId),
 }
 
 /// What a buyer wants to pay, where it goes, and with what. Not to be printed: it is personal.

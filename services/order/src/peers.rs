@@ -1,8 +1,10 @@
-//! The two services that an order is made of: inventory, which holds the units, and payment, which
-//! moves the money. Neither knows of orders.
+//! The services that an order is made of: inventory, which holds the units, and payment, which
+//! moves the money; and user, which knows where the goods go. None of them knows of orders.
 //!
 //! Calls for holds of one product gather into batches; charges go one by one, because each is a
 //! conversation with a bank.
+
+mod user;
 
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use crate::{
     order::{Fingerprint, Order},
     wanted::Wanted,
 };
+
+pub use user::AddressBooks;
 
 /// A batch of holds is one or two statements of inventory; this is many times their slowest.
 const HOLD_CALL_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,6 +1,7 @@
 //! All SQL of this service. Each change is one statement that names the state it starts from, or
 //! one transaction where several tables change together.
 
+mod address;
 mod attempt;
 mod basket;
 mod intake;
@@ -12,6 +13,7 @@ mod saga;
 use std::time::Duration;
 
 use firstcome_postgres::{Pool, Settings, Trouble, broken_constraint};
+use firstcome_vault::Vault;
 use secrecy::SecretString;
 
 pub use attempt::{Begun, Finished, Placing};
@@ -65,13 +67,18 @@ impl From<sqlx::Error> for Error {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
+    vault: Vault,
 }
 
 impl Store {
-    /// Connects, with at most this many connections.
-    pub async fn connect(url: &SecretString, connections_max: u32) -> Result<Self, sqlx::Error> {
+    /// Connects, with at most this many connections; personal data goes through the vault.
+    pub async fn connect(
+        url: &SecretString,
+        connections_max: u32,
+        vault: Vault,
+    ) -> Result<Self, sqlx::Error> {
         let settings = Settings { connections_max, statement_timeout: STATEMENT_TIMEOUT };
-        Ok(Self { pool: Pool::connect(url, settings).await? })
+        Ok(Self { pool: Pool::connect(url, settings).await?, vault })
     }
 
     /// Closes the connections.

@@ -1,11 +1,12 @@
-//! The real service on a real Postgres, between scripted stand-ins for inventory and payment that
-//! keep their contracts and fail as they are told.
+//! The real service on a real Postgres, between scripted stand-ins for inventory, payment and user
+//! that keep their contracts and fail as they are told.
 
 #[cfg(test)]
 mod it {
     mod app;
     mod peers;
 
+    mod addresses;
     mod attempts;
     mod baskets;
     mod failpoints;

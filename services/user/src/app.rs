@@ -7,10 +7,12 @@ use firstcome_events::{Streams, consumer};
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
-    account_service_server::AccountServiceServer, profile_service_server::ProfileServiceServer,
-    token_key_service_server::TokenKeyServiceServer,
+    account_service_server::AccountServiceServer,
+    address_book_service_server::AddressBookServiceServer,
+    profile_service_server::ProfileServiceServer, token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
+use firstcome_vault::{Index, Vault};
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -25,7 +27,7 @@ use crate::{
     order_mail::OrderMails,
     password::Hasher,
     profile::Profiles,
-    rpc::{account_service, profile_service, token_key_service},
+    rpc::{account_service, address_book_service, profile_service, token_key_service},
     session::RefreshSecret,
     store::Store,
     token::Signer,
@@ -41,6 +43,7 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 pub struct App {
     credentials: Option<Credentials>,
     store: Store,
+    addresses: AddressBook,
     redis: RedisPool,
     codes: Codes,
     hasher: Hasher,
@@ -57,6 +60,11 @@ impl App {
         let credentials = config.mesh.tls.open()?;
         let url = &config.database.database_url;
         let store = Store::connect(url, config.database_connections).await.context("database")?;
+        let addresses = AddressBook {
+            store: store.clone(),
+            vault: Vault::new(&config.keys.keyring().context("data keys")?),
+            index: Index::new(&config.index_key).context("index key")?,
+        };
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
         let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
         let hasher = Hasher::start();
@@ -69,6 +77,7 @@ impl App {
         Ok(Self {
             credentials,
             store,
+            addresses,
             redis,
             codes,
             hasher,
@@ -87,7 +96,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, redis, codes, hasher, mailer, signer, .. } = self;
+        let Self { credentials, store, addresses, redis, codes, hasher, mailer, signer, .. } = self;
         let order_mails = OrderMails::new(store.clone(), mailer.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
@@ -108,8 +117,9 @@ impl App {
             .add_service(AccountServiceServer::new(account_service::Service(door)))
             .add_service(ProfileServiceServer::new(profile_service::Service {
                 profiles: Profiles { store: store.clone() },
-                addresses: AddressBook { store: store.clone() },
+                addresses: addresses.clone(),
             }))
+            .add_service(AddressBookServiceServer::new(address_book_service::Service(addresses)))
             .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
         server.serve(listener, shutdown.clone(), drain_timeout).await?;
         let rest = async {

@@ -4,6 +4,7 @@ use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::config::{Logs, Serve as Mesh, Validate};
+use firstcome_vault::{DataKeys, Index};
 use lettre::{AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -75,6 +76,13 @@ pub struct Serve {
     /// Where the mailed codes are kept, as `redis-cluster://host:port?node=host:port&node=…`.
     #[arg(long, env = "FIRSTCOME_REDIS_URL", hide_env_values = true)]
     pub redis_url: SecretString,
+    /// What personal data is sealed with.
+    #[command(flatten)]
+    pub keys: DataKeys,
+    /// What sealed data is compared by, as 64 hex digits; it can never be changed. `openssl rand
+    /// -hex 32` makes one.
+    #[arg(long, env = "FIRSTCOME_INDEX_KEY", hide_env_values = true)]
+    pub index_key: SecretString,
 
     /// How mail leaves.
     #[command(flatten)]
@@ -192,6 +200,9 @@ impl Validate for Serve {
         if !self.redis_url.expose_secret().starts_with("redis-cluster://") {
             faults.push("--redis-url is not a redis-cluster:// address".into());
         }
+        faults.extend(self.keys.faults());
+        faults
+            .extend(Index::new(&self.index_key).err().map(|fault| format!("--index-key: {fault}")));
         if let Some(url) = &self.mail.smtp_url {
             if AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret()).is_err() {
                 faults.push("--smtp-url is not an smtp:// or smtps:// address".into());

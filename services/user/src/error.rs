@@ -33,6 +33,18 @@ pub enum Error {
     /// The session was ended.
     #[error("the session was ended")]
     TokenRevoked,
+    /// No such thing, or it belongs to somebody else.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The key was used with other contents.
+    #[error("the key was used with other contents")]
+    KeyReused,
+    /// The address book has no room.
+    #[error("the address book has 20 addresses")]
+    AddressBookFull,
+    /// The default address stays until another one is the default.
+    #[error("this is the default address")]
+    DefaultAddress,
     /// Too many passwords wait to be hashed.
     #[error("too many log-ins at once")]
     Overloaded,
@@ -86,6 +98,10 @@ impl From<Error> for Refusal {
             Error::TokenInvalid => Reason::TokenInvalid,
             Error::TokenExpired => Reason::TokenExpired,
             Error::TokenRevoked => Reason::TokenRevoked,
+            Error::NotFound(_) => Reason::NotFound,
+            Error::KeyReused => Reason::KeyReused,
+            Error::AddressBookFull => Reason::AddressBookFull,
+            Error::DefaultAddress => Reason::DefaultAddress,
             Error::Overloaded => Reason::Overloaded,
             Error::StoreUnavailable => Reason::UpstreamUnavailable,
             Error::Internal => Reason::Internal,

@@ -1,6 +1,7 @@
 //! The contract: requests become domain types once, here, and answers leave from here.
 
 pub mod account_service;
+pub mod address_book_service;
 pub mod profile_service;
 pub mod token_key_service;
 
@@ -8,16 +9,16 @@ use firstcome_proto::{Reason, Refusal, error_v1::FieldViolation};
 
 /// Gathers the faults of all fields, so that a client learns them at once.
 #[derive(Default)]
-struct Faults(Vec<FieldViolation>);
+pub(crate) struct Faults(Vec<FieldViolation>);
 
 impl Faults {
     /// Keeps the value, or its fault.
-    fn check<T>(&mut self, field: Result<T, Refusal>) -> Option<T> {
+    pub(crate) fn check<T>(&mut self, field: Result<T, Refusal>) -> Option<T> {
         field.map_err(|refusal| self.0.extend(refusal.violations)).ok()
     }
 
     /// The refusal that names them all.
-    fn refusal(self) -> Refusal {
+    pub(crate) fn refusal(self) -> Refusal {
         let mut refusal = Refusal::because(Reason::InvalidArgument, "the request is not valid");
         refusal.violations = self.0;
         refusal

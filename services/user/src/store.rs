@@ -1,5 +1,6 @@
 //! Accounts, sessions and keys in Postgres: every statement of this service.
 
+mod addresses;
 mod mails;
 
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::{
     session::{RefreshToken, Session},
     token::KeyPair,
 };
+
+pub use addresses::{Entry, NewAddress};
 
 /// No statement here takes longer, unless it waits for a lock that nobody will give back.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! The real app, a real Postgres, a real Redis Cluster, mail in a folder.
 
 mod it {
+    mod addresses;
     mod commands;
     mod harness;
     mod mail;

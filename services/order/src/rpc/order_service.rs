@@ -7,7 +7,7 @@ use firstcome_mesh::{
     page::{Cursor, Page},
 };
 use firstcome_proto::{
-    Address, OrderId, Refusal, UserId,
+    Address, AddressId, OrderId, Refusal, UserId,
     access::Role,
     order_v1::{
         self as wire, CancelOrderRequest, CancelOrderResponse, GetOrderRequest, GetOrderResponse,
@@ -15,7 +15,7 @@ use firstcome_proto::{
         PayOrderRequest, PayOrderResponse, PlaceOrderRequest, PlaceOrderResponse,
         PreviewOrderRequest, PreviewOrderResponse, RefundOrderRequest, RefundOrderResponse,
         RequestReturnRequest, RequestReturnResponse, WatchOrderRequest, WatchOrderResponse,
-        order_service_server::OrderService, pay_order_request::Destination,
+        order_service_server::OrderService, pay_order_request,
     },
 };
 use futures::{Stream, StreamExt as _};
@@ -29,7 +29,7 @@ use crate::{
     error::Error,
     intake::Intake,
     life::Command,
-    order::{Order, PaymentIntent},
+    order::{Destination, Order, PaymentWish},
     place::{Source, Wish},
     rpc::{baskets::item_to_wire, order_to_wire},
     store::Store,
@@ -82,25 +82,28 @@ impl Service {
     }
 }
 
-impl PaymentIntent {
+impl PaymentWish {
     /// Reads what a buyer sent; the refusal names every faulty field.
     fn read(user: UserId, request: PayOrderRequest) -> Result<Self, Refusal> {
+        use pay_order_request::Destination as Wire;
         let order = order_id(&request.order_id)?;
-        let (destination, method) = (request.destination, request.payment_method);
+        let method = request.payment_method;
         let good = (1..=PAYMENT_METHOD_LENGTH_MAX).contains(&method.len()) && printable(&method);
-        let address = match destination {
-            Some(Destination::Address(address)) => Address::try_from(address),
-            Some(Destination::AddressId(_)) => Err(Refusal::invalid("address_id", "not yet")),
+        let destination = match request.destination {
+            Some(Wire::Address(address)) => Address::try_from(address).map(Destination::Written),
+            Some(Wire::AddressId(id)) => {
+                AddressId::from_field("address_id", &id).map(Destination::Book)
+            }
             None => Err(Refusal::invalid("address", "want an address")),
         };
-        match (address, good) {
-            (Ok(address), true) => Ok(Self { user, order, address, method }),
-            (address, good) => {
+        match (destination, good) {
+            (Ok(destination), true) => Ok(Self { user, order, destination, method }),
+            (destination, good) => {
                 let mut refusal = Refusal::invalid("payment_method", METHOD_WANTED);
                 if good {
                     refusal.violations.clear();
                 }
-                refusal.violations.extend(address.err().into_iter().flat_map(|r| r.violations));
+                refusal.violations.extend(destination.err().into_iter().flat_map(|r| r.violations));
                 Err(refusal)
             }
         }
@@ -152,8 +155,8 @@ impl OrderService for Service {
     ) -> Result<Response<PayOrderResponse>, Status> {
         let user = Identity::of(&request)?.user;
         let deadline = Deadline::of(request.metadata(), COMMAND_LONGEST);
-        let payment = PaymentIntent::read(user, request.into_inner())?;
-        let order = self.commands.pay(payment, deadline).await?;
+        let wish = PaymentWish::read(user, request.into_inner())?;
+        let order = self.commands.pay(wish, deadline).await?;
         Ok(Response::new(PayOrderResponse { order: self.to_wire(order) }))
     }
 
@@ -194,7 +197,8 @@ impl OrderService for Service {
             Role::Admin => self.commands.any(id).await?,
             _ => self.commands.own(caller.user, id).await?,
         };
-        Ok(Response::new(GetOrderResponse { order: self.to_wire(order) }))
+        let address = self.commands.address_of(&order).await?.map(|address| address.to_wire());
+        Ok(Response::new(GetOrderResponse { order: self.to_wire(order), address }))
     }
 
     async fn list_orders(

@@ -32,7 +32,7 @@ pub(super) struct Row {
 }
 
 /// A query that gives whole orders, so that their columns are listed in one place. Without the
-/// address, which nobody here ever reads back.
+/// address, which few may see: [`Store::address_of`](super::Store::address_of) reads it.
 macro_rules! orders {
     (select $tail:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(

@@ -2,8 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use firstcome_proto::{Address, OrderId};
-use serde_json::json;
+use firstcome_proto::OrderId;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -40,14 +39,14 @@ impl Store {
         let orders: Vec<Uuid> = payments.iter().map(|payment| payment.order.0).collect();
         let users: Vec<Uuid> = payments.iter().map(|payment| payment.user.0).collect();
         let methods: Vec<&str> = payments.iter().map(|payment| payment.method.as_str()).collect();
-        let addresses: Vec<serde_json::Value> =
-            payments.iter().map(|payment| snapshot(&payment.address)).collect();
+        let addresses: Vec<Vec<u8>> =
+            payments.iter().map(|payment| self.seal(payment.order, &payment.address)).collect();
         // The other payment is counted, not anti-joined: a join might walk all payments under way,
         // and what is left of those that ended, where a count asks for this buyer's.
         let marked = orders!(
             change "update orders set step = 'pin', payment_method = mark.method, \
-              address = mark.destination, next_step_at = now() + make_interval(secs => $5) \
-              from unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[]) \
+              address_sealed = mark.destination, next_step_at = now() + make_interval(secs => $5) \
+              from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[]) \
               as mark (id, buyer, method, destination) \
               where orders.order_id = mark.id and orders.user_id = mark.buyer \
               and orders.state = 'pending_payment' and orders.step = 'expire' \
@@ -158,13 +157,4 @@ impl Store {
         });
         Ok(orders.collect())
     }
-}
-
-fn snapshot(address: &Address) -> serde_json::Value {
-    let address = address.to_wire();
-    json!({
-        "recipient": address.recipient, "phone": address.phone, "line1": address.line1,
-        "line2": address.line2, "city": address.city, "postal_code": address.postal_code,
-        "country_code": address.country_code,
-    })
 }

@@ -1,6 +1,10 @@
 //! The service under test, and what a test says to it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::{Command, Output},
+    time::Duration,
+};
 
 use firstcome_mesh::{
     Identity, Shutdown, Tls,
@@ -24,6 +28,7 @@ use firstcome_proto::{
     },
 };
 use firstcome_testkit::{TestDatabase, stores};
+use firstcome_vault::{DataKeys, Vault};
 use prost::Message as _;
 use tokio::{runtime::Runtime, sync::oneshot};
 use tonic::{Request, Status, transport::Channel};
@@ -39,7 +44,10 @@ pub const LEASE: Duration = Duration::from_secs(30);
 /// Longer than any test, so that nothing ships by itself.
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A database and two peers, for any number of replicas of the service.
+/// What addresses are sealed with.
+pub const DATA_KEYS: &str = "1:0101010101010101010101010101010101010101010101010101010101010101";
+
+/// A database and three peers, for any number of replicas of the service.
 pub struct Shop {
     pub database: TestDatabase,
     pub peers: Peers,
@@ -47,6 +55,8 @@ pub struct Shop {
     pub day: Duration,
     /// Where the next replica tells events.
     pub redis_url: String,
+    /// What the next replica seals and opens with.
+    pub data_keys: String,
     address: SocketAddr,
 }
 
@@ -60,6 +70,7 @@ pub struct Replica {
 #[derive(Clone)]
 pub struct Buyer {
     pub id: UserId,
+    role: Role,
     orders: OrderServiceClient<Channel>,
     carts: CartServiceClient<Channel>,
 }
@@ -72,10 +83,14 @@ pub struct Cart {
 
 impl Shop {
     pub async fn open() -> Self {
-        let database = stores().await.database("fc_order", &MIGRATIONS).await;
+        Self::open_on(stores().await.database("fc_order", &MIGRATIONS).await).await
+    }
+
+    pub async fn open_on(database: TestDatabase) -> Self {
         let (peers, address) = Peers::start().await;
         let redis_url = stores().await.redis_url().to_owned();
-        Self { database, peers, day: DAY, redis_url, address }
+        let data_keys = DATA_KEYS.to_owned();
+        Self { database, peers, day: DAY, redis_url, data_keys, address }
     }
 
     /// With days so short that a test sees the whole life of an order.
@@ -94,7 +109,9 @@ impl Shop {
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,
+            keys: DataKeys { data_keys: self.data_keys.clone().into() },
             redis_url: self.redis_url.clone().into(),
+            user_endpoint: self.peers_endpoint(),
             inventory_endpoint: self.peers_endpoint(),
             payment_endpoint: self.peers_endpoint(),
             placement_batch_items_max: ItemsMax::MAX,
@@ -122,9 +139,25 @@ impl Shop {
         Replica { runtime: Some(runtime), channel }
     }
 
-    /// Where both peers listen.
+    /// Where all peers listen.
     pub fn peers_endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Runs another command of the program to its end.
+    pub async fn run(&self, command: &str, data_keys: &str) -> Output {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_firstcome-order"));
+        program
+            .arg(command)
+            .env_clear()
+            .env("FIRSTCOME_DATABASE_URL", &self.database.url)
+            .env("FIRSTCOME_DATA_KEYS", data_keys);
+        tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap()
+    }
+
+    /// What the next replica seals and opens with.
+    pub fn vault(&self) -> Vault {
+        Vault::new(&self.data_keys.parse().unwrap())
     }
 
     /// How many rows there are, in any state.
@@ -238,7 +271,12 @@ impl Buyer {
     fn through(channel: Channel) -> Self {
         let (orders, carts) =
             (OrderServiceClient::new(channel.clone()), CartServiceClient::new(channel));
-        Self { id: UserId(Uuid::new_v4()), orders, carts }
+        Self { id: UserId(Uuid::new_v4()), role: Role::User, orders, carts }
+    }
+
+    /// One of the shop's own people.
+    pub fn admin(self) -> Self {
+        Self { role: Role::Admin, ..self }
     }
 
     /// The same person as somewhere else.
@@ -281,10 +319,26 @@ impl Buyer {
         Ok(answer.into_inner().order.unwrap())
     }
 
+    /// Pays, and has it sent to an address of the book.
+    pub async fn pay_to(&self, order: Uuid, address_id: Uuid) -> Result<Order, Refusal> {
+        let mut request = pay_request(order);
+        request.destination = Some(Destination::AddressId(address_id.to_string()));
+        self.pay_with(request).await
+    }
+
     pub async fn get(&self, order: Uuid) -> Result<Order, Refusal> {
+        Ok(self.get_whole(order).await?.order.unwrap())
+    }
+
+    /// With where it goes.
+    pub async fn get_whole(&self, order: Uuid) -> Result<wire::GetOrderResponse, Refusal> {
         let request = self.says(wire::GetOrderRequest { order_id: order.to_string() });
-        let answer = self.orders.clone().get_order(request).await.map_err(refusal)?;
-        Ok(answer.into_inner().order.unwrap())
+        Ok(self.orders.clone().get_order(request).await.map_err(refusal)?.into_inner())
+    }
+
+    /// Where an order goes.
+    pub async fn address_of(&self, order: Uuid) -> Option<address_v1::Address> {
+        self.get_whole(order).await.unwrap().address
     }
 
     pub async fn list(&self, size: i32, token: &str) -> Result<wire::ListOrdersResponse, Refusal> {
@@ -348,7 +402,7 @@ impl Buyer {
     fn says<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let session = SessionId(Uuid::nil());
-        let header = Identity { user: self.id, session, role: Role::User }.to_header();
+        let header = Identity { user: self.id, session, role: self.role }.to_header();
         request.metadata_mut().insert_bin(identity::HEADER, header);
         request
     }
@@ -405,19 +459,22 @@ fn cart_selection(skus: &[Uuid]) -> wire::BasketSelection {
     wire::BasketSelection { basket: wire::Basket::Cart as i32, sku_ids }
 }
 
-pub fn pay_request(order: Uuid) -> wire::PayOrderRequest {
-    let address = address_v1::Address {
-        recipient: "Kim".into(),
-        phone: "+821012345678".into(),
-        line1: "1 Main".into(),
+pub fn home(line1: &str) -> address_v1::Address {
+    address_v1::Address {
+        recipient: "Quillon Vexworth".into(),
+        phone: "+821099887766".into(),
+        line1: line1.into(),
         line2: String::new(),
-        city: "Seoul".into(),
-        postal_code: "04524".into(),
+        city: "Umbramere".into(),
+        postal_code: "QX-90210".into(),
         country_code: "KR".into(),
-    };
+    }
+}
+
+pub fn pay_request(order: Uuid) -> wire::PayOrderRequest {
     wire::PayOrderRequest {
         order_id: order.to_string(),
-        destination: Some(Destination::Address(address)),
+        destination: Some(Destination::Address(home("1 Main"))),
         payment_method: "pm_card_approve".into(),
     }
 }

@@ -42,6 +42,8 @@ impl Program {
             .env("FIRSTCOME_REDIS_URL", &shop.redis_url)
             .env("FIRSTCOME_INVENTORY_ENDPOINT", shop.peers_endpoint())
             .env("FIRSTCOME_PAYMENT_ENDPOINT", shop.peers_endpoint())
+            .env("FIRSTCOME_USER_ENDPOINT", shop.peers_endpoint())
+            .env("FIRSTCOME_DATA_KEYS", &shop.data_keys)
             .env("FIRSTCOME_STEP_LEASE", LEASE)
             .env("FIRSTCOME_DAY", format!("{}ms", shop.day.as_millis()))
             .envs(failpoint.map(|name| ("FIRSTCOME_FAILPOINT", name)))

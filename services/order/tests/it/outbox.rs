@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 impl Shop {
     async fn store(&self) -> Store {
-        Store::connect(&self.database.url.clone().into(), 4).await.unwrap()
+        Store::connect(&self.database.url.clone().into(), 4, self.vault()).await.unwrap()
     }
 
     /// Writes an event as a transition does, and gives its id.

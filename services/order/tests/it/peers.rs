@@ -1,4 +1,4 @@
-//! Inventory and payment as their contracts describe them, in memory, with faults to order.
+//! Inventory, payment and user as their contracts describe them, in memory, with faults to order.
 //!
 //! Each keeps its own small truth, so that a test can ask afterwards whether goods and money agree.
 
@@ -10,7 +10,7 @@ use std::{
 };
 
 use firstcome_proto::{
-    Reason, Refusal, SharedRefusals,
+    Reason, Refusal, SharedRefusals, UserId, address_v1,
     inventory_v1::{
         self as inventory, Availability, HoldState, ReleaseCause, ReservedHold,
         offer_service_server::{OfferService, OfferServiceServer},
@@ -20,6 +20,10 @@ use firstcome_proto::{
     payment_v1::{
         self as payment, PaymentState,
         charge_service_server::{ChargeService, ChargeServiceServer},
+    },
+    user_v1::{
+        GetAddressRequest, GetAddressResponse,
+        address_book_service_server::{AddressBookService, AddressBookServiceServer},
     },
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -40,6 +44,7 @@ pub enum Call {
     ReleaseCancel,
     ReleaseExpire,
     ReleaseUndo,
+    GetAddress,
     Authorize,
     Capture,
     Void,
@@ -103,6 +108,7 @@ struct World {
     products: HashMap<Uuid, Product>,
     holds: HashMap<(Uuid, Uuid), Hold>,
     payments: HashMap<Uuid, PaymentState>,
+    books: HashMap<(UserId, Uuid), address_v1::Address>,
     decline_codes: HashMap<Uuid, &'static str>,
     plans: HashMap<Uuid, Vec<(Call, Fault)>>,
     calls: Vec<(Uuid, Call)>,
@@ -110,7 +116,7 @@ struct World {
     hanging: usize,
 }
 
-/// Both peers. Clones share one world.
+/// All peers. Clones share one world.
 #[derive(Clone, Default)]
 pub struct Peers {
     world: Arc<Mutex<World>>,
@@ -119,7 +125,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Starts both on one port.
+    /// Starts all on one port.
     pub async fn start() -> (Self, SocketAddr) {
         let peers = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -128,6 +134,7 @@ impl Peers {
             .add_service(ReservationServiceServer::new(peers.clone()))
             .add_service(OfferServiceServer::new(peers.clone()))
             .add_service(ChargeServiceServer::new(peers.clone()))
+            .add_service(AddressBookServiceServer::new(peers.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         (peers, address)
@@ -172,7 +179,16 @@ impl Peers {
         self.world.lock().payments.get(&order).copied()
     }
 
-    /// What was called for an order, in order.
+    /// Writes an address into somebody's book; `None` takes it out.
+    pub fn write_address(&self, user: UserId, id: Uuid, address: Option<address_v1::Address>) {
+        let mut world = self.world.lock();
+        match address {
+            Some(address) => drop(world.books.insert((user, id), address)),
+            None => drop(world.books.remove(&(user, id))),
+        }
+    }
+
+    /// What was called for an order (an address, a payment), in order.
     pub fn calls(&self, order: Uuid) -> Vec<Call> {
         let world = self.world.lock();
         world.calls.iter().filter(|(id, _)| *id == order).map(|&(_, call)| call).collect()
@@ -552,5 +568,23 @@ impl ChargeService for Peers {
     ) -> Result<Response<payment::RefundResponse>, Status> {
         let payment = self.charge(Call::Refund, &request.into_inner().payment_id).await?;
         Ok(Response::new(payment::RefundResponse { payment }))
+    }
+}
+
+#[tonic::async_trait]
+impl AddressBookService for Peers {
+    async fn get_address(
+        &self,
+        request: Request<GetAddressRequest>,
+    ) -> Result<Response<GetAddressResponse>, Status> {
+        let request = request.into_inner();
+        let user = UserId::from_wire("user_id", &request.user_id)?;
+        let id = Uuid::from_slice(&request.address_id).unwrap();
+        let told = self.faulty(id, Call::GetAddress, |world, fault| match fault {
+            Some(_) => Err(Refusal::because(Reason::UpstreamUnavailable, "")),
+            None => world.books.get(&(user, id)).cloned().ok_or(Refusal::not_found("address")),
+        });
+        let address = told.await?.map_err(Status::from)?;
+        Ok(Response::new(GetAddressResponse { address: Some(address) }))
     }
 }

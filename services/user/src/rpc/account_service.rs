@@ -166,7 +166,7 @@ impl From<Tokens> for TokenPair {
     }
 }
 
-fn idempotency_key(text: String) -> Result<String, Refusal> {
+pub(crate) fn idempotency_key(text: String) -> Result<String, Refusal> {
     let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if text.is_empty() || text.len() > KEY_BYTES_MAX || !printable {
         return Err(Refusal::invalid("idempotency_key", "want 1 to 64 printable ASCII characters"));

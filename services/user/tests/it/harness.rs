@@ -10,6 +10,8 @@ use firstcome_proto::{
     user_v1::{
         ListTokenKeysRequest, LogInRequest, LogInResponse, RefreshSessionRequest, SignUpRequest,
         TokenPair, VerifyEmailRequest, account_service_client::AccountServiceClient,
+        address_book_service_client::AddressBookServiceClient,
+        profile_service_client::ProfileServiceClient,
         token_key_service_client::TokenKeyServiceClient,
     },
 };
@@ -26,11 +28,14 @@ use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
 pub const PASSWORD: &str = "passw0rd!";
+pub const DATA_KEYS: &str = "1:0101010101010101010101010101010101010101010101010101010101010101";
 
 pub struct Shop {
     pub database: TestDatabase,
     pub accounts: AccountServiceClient<Channel>,
     pub keys: TokenKeyServiceClient<Channel>,
+    pub profiles: ProfileServiceClient<Channel>,
+    pub books: AddressBookServiceClient<Channel>,
     mailbox: TempDir,
     shutdown: Shutdown,
 }
@@ -63,8 +68,11 @@ impl Shop {
             format!("--database-url={}", database.url),
             format!("--redis-url={}", stores().await.redis_url()),
             format!("--mail-dir={}", mailbox.path().display()),
+            format!("--index-key={}", "1d".repeat(32)),
         ];
-        let flags = flags.iter().map(|&flag| flag.to_owned());
+        let other_keys = flags.iter().any(|flag| flag.starts_with("--data-keys="));
+        let keys = (!other_keys).then(|| format!("--data-keys={DATA_KEYS}"));
+        let flags = flags.iter().map(|&flag| flag.to_owned()).chain(keys);
         let config = Config::parse_from(common.into_iter().chain(flags));
         let Command::Serve(serve) = config.command else { unreachable!("asked to serve") };
         let app = App::build(&serve).await.expect("the app starts");
@@ -74,7 +82,9 @@ impl Shop {
         Self {
             database,
             accounts: AccountServiceClient::new(channel.clone()),
-            keys: TokenKeyServiceClient::new(channel),
+            keys: TokenKeyServiceClient::new(channel.clone()),
+            profiles: ProfileServiceClient::new(channel.clone()),
+            books: AddressBookServiceClient::new(channel),
             mailbox,
             shutdown,
         }

@@ -1,0 +1,330 @@
+//! Address books. What somebody lives at is sealed before it comes here.
+
+use std::time::Duration;
+
+use firstcome_postgres::broken_constraint;
+use firstcome_proto::{AddressId, UserId};
+use firstcome_vault::{Sealed, Vault};
+use sqlx::{Connection as _, PgConnection, PgExecutor};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{Store, interval};
+use crate::{address_book::place, error::Error};
+
+/// The constraint that a book's default is one of its addresses.
+const DEFAULT_IS_THERE: &str = "address_books_default_is_there";
+/// How long a key is known after its address has gone: longer than anybody retries.
+const KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Rows sealed anew in one transaction: a few milliseconds, in which their owners wait.
+const RESEAL_ROWS_MAX: i64 = 256;
+/// Who writes a row holds it for milliseconds; then it is looked at again.
+const RESEAL_PAUSE: Duration = Duration::from_millis(200);
+
+/// An entry of an address book.
+pub struct Entry {
+    /// Its id.
+    pub id: AddressId,
+    /// Its contents.
+    pub sealed: Sealed,
+    /// True for one of a book's entries.
+    pub is_default: bool,
+}
+
+/// An address to be added.
+pub struct NewAddress {
+    /// Made from the user and the key.
+    pub id: AddressId,
+    /// Whose.
+    pub user: UserId,
+    /// Its contents.
+    pub sealed: Sealed,
+    /// What tells a retry from another use of the key.
+    pub fingerprint: [u8; 32],
+}
+
+impl Store {
+    /// Adds an address, once for each key: a retry gets the entry as it is now.
+    pub async fn add_address(&self, new: &NewAddress) -> Result<Entry, Error> {
+        let mut lent = self.pool.acquire().await?;
+        let mut transaction = lent.begin().await?;
+        let default = open_book(&mut transaction, new).await?;
+        let sealed = if use_key(&mut transaction, new).await? {
+            write_address(&mut transaction, new).await?;
+            new.sealed.clone()
+        } else {
+            added_before(&mut transaction, new).await?
+        };
+        transaction.commit().await?;
+        lent.give_back();
+        Ok(Entry { id: new.id, sealed, is_default: default == new.id })
+    }
+
+    /// The whole book, the default first, then oldest first.
+    pub async fn addresses(&self, user: UserId) -> Result<Vec<Entry>, Error> {
+        let rows = sqlx::query!(
+            r#"select address_id, address_sealed, address_id = default_address_id as "is_default!"
+               from address_books join addresses on addresses.user_id = address_books.user_id
+               where address_books.user_id = $1
+               order by address_id = default_address_id desc, addresses.created_at, address_id"#,
+            user.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let entries = rows.into_iter().map(|row| Entry {
+            id: AddressId(row.address_id),
+            sealed: row.address_sealed,
+            is_default: row.is_default,
+        });
+        Ok(entries.collect())
+    }
+
+    /// One address of this user's book, if it is there.
+    pub async fn address(&self, user: UserId, id: AddressId) -> Result<Option<Sealed>, Error> {
+        let sealed = sqlx::query_scalar!(
+            "select address_sealed from addresses where address_id = $1 and user_id = $2",
+            id.0,
+            user.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(sealed)
+    }
+
+    /// Replaces an address.
+    pub async fn replace_address(
+        &self,
+        user: UserId,
+        id: AddressId,
+        sealed: Sealed,
+    ) -> Result<Entry, Error> {
+        let is_default = sqlx::query_scalar!(
+            r#"update addresses set address_sealed = $3, updated_at = clock_timestamp()
+               from address_books
+               where address_id = $1 and addresses.user_id = $2
+                 and address_books.user_id = addresses.user_id
+               returning address_id = default_address_id as "is_default!""#,
+            id.0,
+            user.0,
+            &sealed
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let is_default = is_default.ok_or(Error::NotFound("address"))?;
+        Ok(Entry { id, sealed, is_default })
+    }
+
+    /// Makes an address the default in place of the old one. One that is deleted in the same
+    /// moment breaks the constraint that is there for it.
+    pub async fn set_default_address(&self, user: UserId, id: AddressId) -> Result<Entry, Error> {
+        let sealed = sqlx::query_scalar!(
+            "update address_books set default_address_id = address_id
+             from addresses
+             where address_id = $1 and addresses.user_id = $2
+               and address_books.user_id = addresses.user_id
+             returning address_sealed",
+            id.0,
+            user.0
+        )
+        .fetch_optional(&self.pool)
+        .await;
+        match sealed {
+            Ok(Some(sealed)) => Ok(Entry { id, sealed, is_default: true }),
+            Ok(None) => Err(Error::NotFound("address")),
+            Err(error) if broken_constraint(&error) == Some(DEFAULT_IS_THERE) => {
+                Err(Error::NotFound("address"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes an address; one that is gone is gone. The default breaks the constraint. The book is
+    /// locked first, as everywhere: who erases it goes on to its addresses.
+    pub async fn delete_address(&self, user: UserId, id: AddressId) -> Result<(), Error> {
+        let deleted = sqlx::query!(
+            "with book as materialized (
+                 select user_id from address_books where user_id = $2 for key share
+             )
+             delete from addresses using book
+             where address_id = $1 and addresses.user_id = book.user_id",
+            id.0,
+            user.0
+        )
+        .execute(&self.pool)
+        .await;
+        match deleted {
+            Err(error) if broken_constraint(&error) == Some(DEFAULT_IS_THERE) => {
+                Err(Error::DefaultAddress)
+            }
+            deleted => Ok(deleted.map(drop)?),
+        }
+    }
+
+    /// Erases a user's whole book, default and all. For whoever closes the account, who must have
+    /// written the account's row before, in the same transaction: an address that is being added
+    /// meanwhile waits for that row, and then finds the account closed.
+    pub async fn erase_addresses(
+        &self,
+        executor: impl PgExecutor<'_>,
+        user: UserId,
+    ) -> Result<(), Error> {
+        sqlx::query!("delete from address_books where user_id = $1", user.0)
+            .execute(executor)
+            .await?;
+        Ok(())
+    }
+
+    /// Seals every address anew that is under another than the current key, while all serve; gives
+    /// how many it were. What is being written is passed over, and looked at again.
+    pub async fn reseal_addresses(&self, vault: &Vault) -> Result<u64, Error> {
+        let (front, mut resealed) = (vault.current_front().to_vec(), 0);
+        loop {
+            let (mut last, mut busy) = (Uuid::nil(), 0);
+            loop {
+                let rows = sqlx::query!(
+                    r#"select address_id, substr(address_sealed, 1, 4) <> $2 as "is_old!"
+                       from addresses where address_id > $1 order by address_id limit $3"#,
+                    last,
+                    &front,
+                    RESEAL_ROWS_MAX
+                )
+                .fetch_all(&self.pool)
+                .await?;
+                let Some(end) = rows.last() else { break };
+                last = end.address_id;
+                let old = rows.into_iter().filter(|row| row.is_old).map(|row| row.address_id);
+                let old: Vec<Uuid> = old.collect();
+                let done = self.reseal(vault, &old).await?;
+                resealed += done;
+                busy += old.len() as u64 - done;
+            }
+            if busy == 0 {
+                return Ok(resealed);
+            }
+            sleep(RESEAL_PAUSE).await;
+        }
+    }
+
+    /// Seals those of these addresses anew that nobody is writing; gives how many.
+    async fn reseal(&self, vault: &Vault, ids: &[Uuid]) -> Result<u64, Error> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut lent = self.pool.acquire().await?;
+        let mut transaction = lent.begin().await?;
+        let rows = sqlx::query!(
+            "select address_id, address_sealed from addresses
+             where address_id = any($1) for no key update skip locked",
+            ids
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        let count = rows.len() as u64;
+        let (mut found, mut sealed) = (Vec::new(), Vec::new());
+        for row in rows {
+            let anew = vault.reseal(place(AddressId(row.address_id)), &row.address_sealed);
+            if let Some(anew) = anew.map_err(|fault| Error::internal("reseal an address", fault))? {
+                found.push(row.address_id);
+                sealed.push(anew);
+            }
+        }
+        sqlx::query!(
+            "update addresses set address_sealed = anew.sealed
+             from unnest($1::uuid[], $2::bytea[]) as anew (id, sealed)
+             where address_id = anew.id",
+            &found,
+            &sealed
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        lent.give_back();
+        Ok(count)
+    }
+}
+
+/// Takes the user's book for this transaction alone, or begins it with this address as its
+/// default; gives the default. The account's row is looked at under a lock, so that nothing is
+/// added to one that is being closed.
+async fn open_book(tx: &mut PgConnection, new: &NewAddress) -> Result<AddressId, Error> {
+    sqlx::query!(
+        "insert into address_books (user_id, default_address_id)
+         select user_id, $2 from users where user_id = $1 and state <> 'DELETED' for share
+         on conflict (user_id) do nothing",
+        new.user.0,
+        new.id.0
+    )
+    .execute(&mut *tx)
+    .await?;
+    let default = sqlx::query_scalar!(
+        "select default_address_id from address_books where user_id = $1 for no key update",
+        new.user.0
+    )
+    .fetch_optional(tx)
+    .await?;
+    // Whoever still has a token of an account that is gone.
+    default.map(AddressId).ok_or(Error::TokenRevoked)
+}
+
+/// Puts the key down as used, and lets go of old ones; false when it was used before.
+async fn use_key(tx: &mut PgConnection, new: &NewAddress) -> Result<bool, Error> {
+    sqlx::query!(
+        "delete from address_keys
+         where user_id = $1 and used_at < clock_timestamp() - $2::interval
+           and not exists (
+               select from addresses where addresses.address_id = address_keys.address_id
+           )",
+        new.user.0,
+        interval(KEYS_KEPT)
+    )
+    .execute(&mut *tx)
+    .await?;
+    let used = sqlx::query!(
+        "insert into address_keys (user_id, address_id, fingerprint) values ($1, $2, $3)
+         on conflict (user_id, address_id) do nothing",
+        new.user.0,
+        new.id.0,
+        new.fingerprint.as_slice()
+    )
+    .execute(tx)
+    .await?;
+    Ok(used.rows_affected() == 1)
+}
+
+/// What the key added, as it is now.
+async fn added_before(tx: &mut PgConnection, new: &NewAddress) -> Result<Sealed, Error> {
+    let row = sqlx::query!(
+        r#"select fingerprint = $3 as "is_same!", address_sealed as "sealed?"
+           from address_keys
+           left join addresses on addresses.address_id = address_keys.address_id
+           where address_keys.user_id = $1 and address_keys.address_id = $2"#,
+        new.user.0,
+        new.id.0,
+        new.fingerprint.as_slice()
+    )
+    .fetch_one(tx)
+    .await?;
+    match row.sealed {
+        _ if !row.is_same => Err(Error::KeyReused),
+        Some(sealed) => Ok(sealed),
+        None => Err(Error::NotFound("address")),
+    }
+}
+
+/// Writes the address in the first free place of its book.
+async fn write_address(tx: &mut PgConnection, new: &NewAddress) -> Result<(), Error> {
+    let written = sqlx::query!(
+        "insert into addresses (address_id, user_id, place, address_sealed)
+         select $1, $2, free.place, $3 from generate_series(1, 20) as free (place)
+         where not exists (
+             select from addresses where user_id = $2 and addresses.place = free.place
+         )
+         order by free.place limit 1",
+        new.id.0,
+        new.user.0,
+        &new.sealed
+    )
+    .execute(tx)
+    .await?;
+    if written.rows_affected() == 1 { Ok(()) } else { Err(Error::AddressBookFull) }
+}
