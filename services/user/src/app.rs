@@ -8,9 +8,11 @@ use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
     account_service_server::AccountServiceServer, profile_service_server::ProfileServiceServer,
+    revocation_service_server::RevocationServiceServer,
     token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
+use firstcome_vault::Vault;
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -19,16 +21,18 @@ use crate::{
     account::{Email, Password},
     address_book::AddressBook,
     code::Codes,
-    config::{CreateAdmin, Database, Serve},
+    config::{CreateAdmin, Migrate, RotateSigningKey, Serve},
     door::Door,
     mail::Mailer,
     order_mail::OrderMails,
     password::Hasher,
     profile::Profiles,
-    rpc::{account_service, profile_service, token_key_service},
+    revocation,
+    rpc::{account_service, profile_service, revocation_service, token_key_service},
     session::RefreshSecret,
+    signing,
     store::Store,
-    token::Signer,
+    token::{self, Signer},
 };
 
 /// The binary's name, and the health service's word for "ready".
@@ -40,6 +44,7 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Everything that serving needs, connected.
 pub struct App {
     credentials: Option<Credentials>,
+    vault: Vault,
     store: Store,
     redis: RedisPool,
     codes: Codes,
@@ -55,19 +60,21 @@ impl App {
     /// Connects, and makes the first signing key where there is none.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let credentials = config.mesh.tls.open()?;
+        let vault = Vault::new(&config.data_keys.keyring()?);
         let url = &config.database.database_url;
         let store = Store::connect(url, config.database_connections).await.context("database")?;
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
         let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
         let hasher = Hasher::start();
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
-        let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
+        let signer = Signer::new(&store.signing_key(&vault).await?, config.access_token_ttl);
         let refresh_secret = match &config.refresh_secret {
             Some(secret) => secret.expose_secret().as_bytes().to_vec(),
-            None => store.refresh_secret().await?,
+            None => store.refresh_secret(&vault).await?.to_vec(),
         };
         Ok(Self {
             credentials,
+            vault,
             store,
             redis,
             codes,
@@ -87,7 +94,10 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, redis, codes, hasher, mailer, signer, .. } = self;
+        let Self { credentials, vault, store, redis, codes, hasher, mailer, signer, .. } = self;
+        let keep = token::outlived_after(signer.ttl());
+        shutdown.spawn(signing::follow(store.clone(), vault, signer.clone(), shutdown.clone()));
+        shutdown.spawn(revocation::forget(store.clone(), keep, shutdown.clone()));
         let order_mails = OrderMails::new(store.clone(), mailer.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
@@ -110,7 +120,14 @@ impl App {
                 profiles: Profiles { store: store.clone() },
                 addresses: AddressBook { store: store.clone() },
             }))
-            .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
+            .add_service(RevocationServiceServer::new(revocation_service::Service {
+                store: store.clone(),
+                keep,
+            }))
+            .add_service(TokenKeyServiceServer::new(token_key_service::Service {
+                store: store.clone(),
+                keep,
+            }));
         server.serve(listener, shutdown.clone(), drain_timeout).await?;
         let rest = async {
             shutdown.finished().await;
@@ -122,9 +139,25 @@ impl App {
     }
 }
 
-/// Brings the schema up to date.
-pub async fn migrate(database: &Database) -> anyhow::Result<()> {
-    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")
+/// Brings the schema up to date, and seals what the release before left in the clear.
+pub async fn migrate(wanted: &Migrate) -> anyhow::Result<()> {
+    let url = &wanted.database.database_url;
+    Pool::migrate(url, &MIGRATIONS).await.context("schema")?;
+    let vault = Vault::new(&wanted.data_keys.keyring()?);
+    let store = Store::connect(url, 1).await.context("database")?;
+    store.seal_keys(&vault).await.context("seal keys")?;
+    store.close().await;
+    Ok(())
+}
+
+/// Makes the next signing key, and prints its id.
+pub async fn rotate_signing_key(wanted: &RotateSigningKey) -> anyhow::Result<()> {
+    let vault = Vault::new(&wanted.data_keys.keyring()?);
+    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
+    let next = signing::rotate(&store, &vault).await?;
+    store.close().await;
+    println!("{}", next.key_id);
+    Ok(())
 }
 
 /// Makes an operator's account, or makes an account an operator's, and prints its id.

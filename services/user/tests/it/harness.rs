@@ -10,6 +10,7 @@ use firstcome_proto::{
     user_v1::{
         ListTokenKeysRequest, LogInRequest, LogInResponse, RefreshSessionRequest, SignUpRequest,
         TokenPair, VerifyEmailRequest, account_service_client::AccountServiceClient,
+        revocation_service_client::RevocationServiceClient,
         token_key_service_client::TokenKeyServiceClient,
     },
 };
@@ -26,11 +27,14 @@ use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
 pub const PASSWORD: &str = "passw0rd!";
+/// What every test seals with.
+pub const DATA_KEYS: &str = "1:0101010101010101010101010101010101010101010101010101010101010101";
 
 pub struct Shop {
     pub database: TestDatabase,
     pub accounts: AccountServiceClient<Channel>,
     pub keys: TokenKeyServiceClient<Channel>,
+    pub revocations: RevocationServiceClient<Channel>,
     mailbox: TempDir,
     shutdown: Shutdown,
 }
@@ -61,6 +65,7 @@ impl Shop {
             "serve".to_owned(),
             "--listen=127.0.0.1:0".to_owned(),
             format!("--database-url={}", database.url),
+            format!("--data-keys={DATA_KEYS}"),
             format!("--redis-url={}", stores().await.redis_url()),
             format!("--mail-dir={}", mailbox.path().display()),
         ];
@@ -74,7 +79,8 @@ impl Shop {
         Self {
             database,
             accounts: AccountServiceClient::new(channel.clone()),
-            keys: TokenKeyServiceClient::new(channel),
+            keys: TokenKeyServiceClient::new(channel.clone()),
+            revocations: RevocationServiceClient::new(channel),
             mailbox,
             shutdown,
         }
