@@ -60,7 +60,7 @@ impl App {
     /// Connects, and makes the first signing key where there is none.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let credentials = config.mesh.tls.open()?;
-        let vault = Vault::new(&config.data_keys.keyring()?);
+        let vault = Vault::new(&config.keys.keyring().context("data keys")?);
         let url = &config.database.database_url;
         let store = Store::connect(url, config.database_connections).await.context("database")?;
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
@@ -143,7 +143,7 @@ impl App {
 pub async fn migrate(wanted: &Migrate) -> anyhow::Result<()> {
     let url = &wanted.database.database_url;
     Pool::migrate(url, &MIGRATIONS).await.context("schema")?;
-    let vault = Vault::new(&wanted.data_keys.keyring()?);
+    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
     let store = Store::connect(url, 1).await.context("database")?;
     store.seal_keys(&vault).await.context("seal keys")?;
     store.close().await;
@@ -152,7 +152,7 @@ pub async fn migrate(wanted: &Migrate) -> anyhow::Result<()> {
 
 /// Makes the next signing key, and prints its id.
 pub async fn rotate_signing_key(wanted: &RotateSigningKey) -> anyhow::Result<()> {
-    let vault = Vault::new(&wanted.data_keys.keyring()?);
+    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
     let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
     let next = signing::rotate(&store, &vault).await?;
     store.close().await;

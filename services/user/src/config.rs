@@ -69,7 +69,7 @@ pub struct Migrate {
     pub database: Database,
     /// What is sealed there.
     #[command(flatten)]
-    pub data_keys: DataKeys,
+    pub keys: DataKeys,
 }
 
 /// What `rotate-signing-key` needs.
@@ -80,7 +80,7 @@ pub struct RotateSigningKey {
     pub database: Database,
     /// What the key is sealed with.
     #[command(flatten)]
-    pub data_keys: DataKeys,
+    pub keys: DataKeys,
 }
 
 /// What `serve` needs.
@@ -95,7 +95,7 @@ pub struct Serve {
     pub database: Database,
     /// What is sealed there.
     #[command(flatten)]
-    pub data_keys: DataKeys,
+    pub keys: DataKeys,
     /// Connections to the database, at most.
     #[arg(long, env = "FIRSTCOME_DATABASE_CONNECTIONS", default_value_t = CONNECTIONS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -166,7 +166,7 @@ pub struct Seed {
     pub database: Database,
     /// What is sealed there.
     #[command(flatten)]
-    pub data_keys: DataKeys,
+    pub keys: DataKeys,
     /// Without this, nothing is seeded.
     #[arg(long, env = "FIRSTCOME_DEVELOPMENT", default_value_t = false, num_args = 0..=1,
           default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -197,11 +197,11 @@ impl Validate for Config {
         let mut faults = Vec::new();
         let database = match &self.command {
             Command::Migrate(migrate) => {
-                faults.extend(migrate.data_keys.faults());
+                faults.extend(migrate.keys.faults());
                 &migrate.database
             }
             Command::RotateSigningKey(rotate) => {
-                faults.extend(rotate.data_keys.faults());
+                faults.extend(rotate.keys.faults());
                 &rotate.database
             }
             Command::Serve(serve) => {
@@ -227,7 +227,7 @@ impl Validate for Config {
 impl Validate for Serve {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.mesh.faults();
-        faults.extend(self.data_keys.faults());
+        faults.extend(self.keys.faults());
         if !self.redis_url.expose_secret().starts_with("redis-cluster://") {
             faults.push("--redis-url is not a redis-cluster:// address".into());
         }
@@ -273,7 +273,7 @@ impl Validate for CreateAdmin {
 
 impl Validate for Seed {
     fn faults(&self) -> Vec<String> {
-        let mut faults = self.data_keys.faults();
+        let mut faults = self.keys.faults();
         if !self.development {
             faults.push(
                 "seed makes accounts that anybody can enter, so it runs only with \

@@ -49,7 +49,7 @@ pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
         let password_hash = Hasher::start().hash(password).await?;
         store.seed(&users, &password_hash, wanted.token_ttl).await?;
     }
-    let vault = Vault::new(&wanted.data_keys.keyring()?);
+    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
     let signer = Signer::new(&store.signing_key(&vault).await?, wanted.token_ttl);
     write(&users, &signer, wanted).with_context(|| format!("write {}", wanted.out.display()))?;
     store.close().await;

@@ -4,8 +4,14 @@ use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 use firstcome_proto::user_v1::{ListRevocationsRequest, ListTokenKeysRequest};
 use firstcome_testkit::{TestDatabase, eventually, stores};
-use firstcome_user::{app::MIGRATIONS, session::RefreshSecret, store::Store, token::KeyPair};
+use firstcome_user::{
+    app::MIGRATIONS,
+    session::RefreshSecret,
+    store::{Rotation, Store},
+    token::KeyPair,
+};
 use firstcome_vault::Vault;
+use futures::future::join_all;
 use sqlx::migrate::Migrator;
 use tokio::sync::Mutex;
 
@@ -96,6 +102,25 @@ async fn log_ins_go_on_through_rotations() {
         }
     }
     assert_eq!(listed(&shop).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_rotations_at_one_moment_each_makes_its_own_key_or_none() {
+    let shop = Shop::open().await;
+    let store = Store::connect(&shop.database.url.clone().into(), 8).await.expect("a store");
+    let vault = Vault::new(&DATA_KEYS.parse().expect("a ring"));
+    let rotations = (0..8).map(|_| store.rotate_signing_key(&vault, Duration::from_secs(10)));
+    let made: Vec<Rotation> = join_all(rotations)
+        .await
+        .into_iter()
+        .filter_map(|made| made.expect("no fault, only somebody who was faster"))
+        .collect();
+    assert!(!made.is_empty());
+    let mut numbers: Vec<i32> = made.iter().map(|made| made.number).collect();
+    numbers.sort_unstable();
+    let following: Vec<i32> = (2..).take(made.len()).collect();
+    assert_eq!(numbers, following, "without a gap, and none twice");
+    assert_eq!(listed(&shop).await.len(), made.len() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
