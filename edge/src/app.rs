@@ -1,4 +1,4 @@
-//! The edge put together, and its life: alive at once, ready when it can check tokens, not ready
+//! The edge put together, and its life: alive at once, ready while it can check tokens, not ready
 //! when it is told to stop, and gone when the calls inside have their answers.
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +20,7 @@ use crate::{
     reflection,
     route::Table,
     stack::Stack,
-    token::{Verifier, keys::Keys},
+    token::{Verifier, keys::Keys, revocations::Revocations},
     watch::Watches,
 };
 
@@ -32,6 +32,7 @@ pub struct App {
     stack: Arc<Stack>,
     ways: Arc<Ways>,
     keys: Keys,
+    revocations: Revocations,
     health: HealthReporter,
 }
 
@@ -58,6 +59,8 @@ impl App {
         reflection::add_to(&mut local, &contract)?;
 
         let keys = Keys::new(forward.user.channel());
+        let stale_max = config.revocations_stale_max;
+        let revocations = Revocations::new(forward.user.channel(), keys.clone(), stale_max);
         let ways = Arc::new(Ways {
             place: Place::new(forward.order.channel(), config.gathered()),
             watches: Watches::new(
@@ -67,12 +70,13 @@ impl App {
                 shutdown.clone(),
             ),
             forward,
+            revocations: revocations.clone(),
             local: local.routes().prepare(),
             call_deadline: config.call_deadline,
         });
-        let verifier = Verifier::new(keys.clone());
+        let verifier = Verifier::new(keys.clone(), revocations.clone());
         let stack = Arc::new(Stack::new(&config, table, verifier, Arc::clone(&ways)));
-        Ok(Self { stack, ways, keys, health })
+        Ok(Self { stack, ways, keys, revocations, health })
     }
 
     /// Serves until `shutdown` begins, then drains for at most `drain_timeout`.
@@ -88,7 +92,8 @@ impl App {
             tracing::warn!("{too_few}");
         }
         self.health.set_service_status(NAME, ServingStatus::NotServing).await;
-        tokio::spawn(become_ready(self.keys, self.health.clone(), shutdown.clone()));
+        let (keys, revocations) = (self.keys, self.revocations);
+        tokio::spawn(stay_ready(keys, revocations, self.health.clone(), shutdown.clone()));
         tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));
 
         let stop = shutdown.clone();
@@ -106,12 +111,32 @@ impl App {
     }
 }
 
-/// Ready is who can tell a token from rubbish.
-async fn become_ready(keys: Keys, health: HealthReporter, shutdown: Shutdown) {
-    if keys.fetch_first(&shutdown).await && !shutdown.has_begun() {
-        health.set_service_status(NAME, ServingStatus::Serving).await;
-        tracing::info!("ready");
-        keys.keep_fresh(&shutdown).await;
+/// Ready is who can tell a token from rubbish, and one of a session that goes on from one of a
+/// session that has ended.
+async fn stay_ready(
+    keys: Keys,
+    revocations: Revocations,
+    health: HealthReporter,
+    shutdown: Shutdown,
+) {
+    if !keys.fetch_first(&shutdown).await {
+        return;
+    }
+    let mut hears = revocations.hears();
+    let tell = async {
+        while hears.changed().await.is_ok() && !shutdown.has_begun() {
+            let is_ready = *hears.borrow_and_update();
+            let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            health.set_service_status(NAME, status).await;
+            tracing::info!(is_ready, "readiness changed");
+        }
+    };
+    let follow = async {
+        tokio::join!(revocations.follow(&shutdown), keys.keep_fresh(&shutdown));
+    };
+    tokio::select! {
+        () = tell => {}
+        () = follow => {}
     }
 }
 

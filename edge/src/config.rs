@@ -28,6 +28,15 @@ const ADDRESS_LIMIT_DEFAULT: &str = "200/s burst 1000";
 const USER_LIMIT_DEFAULT: &str = "50/s burst 200";
 /// Methods that try a password or a code, or send a mail: a person needs three of them in a row.
 const CREDENTIALS_LIMIT_DEFAULT: &str = "60/m burst 100";
+/// A mail costs us something, and its reader patience: a person needs two of them.
+const MAILS_LIMIT_DEFAULT: &str = "20/m burst 40";
+/// Whoever is in already and tries the account's password: its owner mistypes a few times.
+const PASSWORD_LIMIT_DEFAULT: &str = "6/m burst 10";
+/// `user` may restart, or lose its database for a moment, without stopping a sale; a stolen phone
+/// that was logged out meanwhile shops no longer than this.
+const REVOCATIONS_STALE_MAX_DEFAULT: &str = "60s";
+/// One lost answer must not shut the shop.
+const REVOCATIONS_STALE_MAX_SHORTEST: Duration = Duration::from_secs(1);
 /// One call in flight gathers the most. A second one would let a product's losers pass its winners,
 /// whose commits they wait for, and cost everybody a tenth.
 const BATCHES_IN_FLIGHT_DEFAULT: InFlightMax = InFlightMax::new(1);
@@ -102,9 +111,19 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_ADDRESS_LIMIT", default_value = ADDRESS_LIMIT_DEFAULT)]
     pub address_limit: Rate,
 
-    /// Calls of one address to SignUp, VerifyEmail and LogIn together, or `off`.
+    /// Calls of one address to the methods that try a password or a code, or send a mail, all
+    /// together, or `off`.
     #[arg(long, env = "FIRSTCOME_CREDENTIALS_LIMIT", default_value = CREDENTIALS_LIMIT_DEFAULT)]
     pub credentials_limit: Rate,
+
+    /// Calls of one address to SignUp, ResendVerification and RequestPasswordReset together, which
+    /// send mails, or `off`.
+    #[arg(long, env = "FIRSTCOME_MAILS_LIMIT", default_value = MAILS_LIMIT_DEFAULT)]
+    pub mails_limit: Rate,
+
+    /// Calls of one user to ChangePassword and DeleteAccount together, or `off`.
+    #[arg(long, env = "FIRSTCOME_PASSWORD_LIMIT", default_value = PASSWORD_LIMIT_DEFAULT)]
+    pub password_limit: Rate,
 
     /// Calls of one user, or `off`.
     #[arg(long, env = "FIRSTCOME_USER_LIMIT", default_value = USER_LIMIT_DEFAULT)]
@@ -119,6 +138,11 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_CALL_DEADLINE", default_value = CALL_DEADLINE_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub call_deadline: Duration,
+
+    /// How long tokens are believed without word from the user service about ended sessions.
+    #[arg(long, env = "FIRSTCOME_REVOCATIONS_STALE_MAX",
+          default_value = REVOCATIONS_STALE_MAX_DEFAULT, value_parser = humantime::parse_duration)]
+    pub revocations_stale_max: Duration,
 
     /// Calls that may wait for their answer at once; more are told to come back.
     #[arg(long, env = "FIRSTCOME_CALLS_MAX", default_value_t = CALLS_MAX_DEFAULT)]
@@ -182,6 +206,9 @@ impl Config {
         if self.call_deadline.is_zero() || self.watcher_stall.is_zero() {
             faults.push("call-deadline and watcher-stall must be longer than nothing".into());
         }
+        if self.revocations_stale_max < REVOCATIONS_STALE_MAX_SHORTEST {
+            faults.push("revocations-stale-max wants a second at least".into());
+        }
         faults
     }
 }
@@ -225,5 +252,13 @@ mod tests {
             assert!(faults.len() == 1 && faults[0].contains(flag), "{flag} {text}: {faults:?}");
         }
         assert!(faults(&["--batch-items-max=1", "--batches-in-flight-max=4096"]).is_empty());
+    }
+
+    #[test]
+    fn one_lost_answer_must_not_shut_the_shop() {
+        let faults_of = |span: &str| faults(&["--revocations-stale-max", span]);
+        assert_eq!(faults_of("1s"), Vec::<String>::new());
+        let faults = faults_of("999ms");
+        assert!(faults.len() == 1 && faults[0].contains("revocations-stale-max"), "{faults:?}");
     }
 }

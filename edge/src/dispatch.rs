@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -9,9 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use firstcome_mesh::Deadline;
-use firstcome_proto::Refusal;
+use firstcome_proto::{Refusal, edge_v1::GetMyPageRequest};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request};
+use prost::Message as _;
 use tonic::{Status, body::Body, metadata::MetadataMap, service::Routes};
 use tower::Service;
 
@@ -19,8 +21,11 @@ use crate::{
     call::Call,
     forward::Forward,
     layer::authorize::Allowed,
+    living::while_living,
+    my_page,
     place::{Company, Place},
     route::{Kind, Route, Upstream},
+    token::revocations::Revocations,
     watch::Watches,
     wire::{self, Response},
 };
@@ -30,6 +35,8 @@ pub struct Ways {
     pub forward: Forward,
     pub place: Place,
     pub watches: Watches,
+    /// For streams that outlast a look at their token.
+    pub revocations: Revocations,
     /// Health and reflection.
     pub local: Routes,
     /// The longest a unary call may take.
@@ -73,6 +80,7 @@ impl Service<Allowed> for Dispatch {
             Kind::Forward(upstream) => {
                 Box::pin(async move { answer(ways.forward(&route, upstream, call).await) })
             }
+            Kind::MyPage => Box::pin(async move { answer(ways.my_page(call).await) }),
             Kind::Local => Box::pin(async move { ways.local.clone().call(call.request).await }),
         }
     }
@@ -91,7 +99,7 @@ impl Ways {
             Company::Alone => {
                 // A future of its own, for the room that a forwarded stream would need.
                 let header = Some(&known.header);
-                Box::pin(self.pass_on(route, Upstream::Order, header, asked)).await
+                Box::pin(self.pass_on(route, Upstream::Order, header, None, asked)).await
             }
         }
     }
@@ -108,8 +116,27 @@ impl Ways {
         call: Call,
     ) -> Result<Response, Status> {
         let asked = self.read(call.request).await?;
+        let known = call.caller.known();
+        let identity = known.map(|known| &known.header);
+        // Who keeps accounts tells their owners from where they were used, and counts who tries.
+        let client = (upstream == Upstream::User).then_some(call.client);
+        let response = self.pass_on(route, upstream, identity, client, asked).await?;
+        Ok(match known.filter(|_| route.streaming) {
+            Some(known) => {
+                let (session, revocations) = (known.identity.session, self.revocations.clone());
+                response.map(|body| while_living(body, revocations, session))
+            }
+            None => response,
+        })
+    }
+
+    async fn my_page(&self, call: Call) -> Result<Response, Status> {
+        let asked = self.read(call.request).await?;
+        let GetMyPageRequest {} = wire::decode(&asked.message)?;
         let identity = call.caller.known().map(|known| &known.header);
-        self.pass_on(route, upstream, identity, asked).await
+        let headers = Forward::headers_inward(&asked.headers, identity, None);
+        let page = my_page::gather(&self.forward, &headers, asked.deadline).await?;
+        Ok(wire::answer_with(&page.encode_to_vec()))
     }
 
     async fn pass_on(
@@ -117,9 +144,10 @@ impl Ways {
         route: &Route,
         upstream: Upstream,
         identity: Option<&HeaderValue>,
+        client: Option<IpAddr>,
         Asked { headers, message, deadline }: Asked,
     ) -> Result<Response, Status> {
-        let headers = Forward::headers_inward(&headers, identity);
+        let headers = Forward::headers_inward(&headers, identity, client);
         self.forward.call(route, upstream, headers, message, deadline).await
     }
 

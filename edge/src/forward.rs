@@ -3,6 +3,7 @@
 
 use std::{
     error::Error as _,
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -55,11 +56,21 @@ impl Peer {
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
+
+    /// How its calls are made again.
+    pub fn retry(&self) -> &Retry {
+        &self.retry
+    }
 }
 
 impl Forward {
-    /// The headers of a call inward: ours, and the few that a caller may set.
-    pub fn headers_inward(outside: &HeaderMap, identity: Option<&HeaderValue>) -> HeaderMap {
+    /// The headers of a call inward: ours, and the few that a caller may set. The client's address
+    /// is a person's; it is given for who needs it only.
+    pub fn headers_inward(
+        outside: &HeaderMap,
+        identity: Option<&HeaderValue>,
+        client: Option<IpAddr>,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::CONTENT_TYPE, GRPC);
         headers.insert(header::TE, TRAILERS);
@@ -70,6 +81,11 @@ impl Forward {
         }
         if let Some(identity) = identity {
             headers.insert(HeaderName::from_static(identity::HEADER), identity.clone());
+        }
+        if let Some(client) = client {
+            let address = HeaderValue::try_from(client.to_canonical().to_string());
+            let address = address.expect("an address is made of digits, letters and marks");
+            headers.insert(HeaderName::from_static(identity::CLIENT_ADDRESS), address);
         }
         headers
     }
@@ -201,6 +217,7 @@ mod tests {
         let mut outside = HeaderMap::new();
         for (name, value) in [
             (identity::HEADER, "CgQBAgME"),
+            (identity::CLIENT_ADDRESS, "198.51.100.1"),
             ("authorization", "Bearer x"),
             ("cookie", "a=b"),
             ("connection", "close"),
@@ -211,12 +228,15 @@ mod tests {
         }
         outside.append(identity::HEADER, "CgQBAgMF".parse().unwrap());
 
-        let inward = Forward::headers_inward(&outside, None);
+        let inward = Forward::headers_inward(&outside, None, None);
         let names: Vec<_> = inward.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["content-type", "te", "user-agent"]);
 
         let ours = HeaderValue::from_static("b3Vycw");
-        let inward = Forward::headers_inward(&outside, Some(&ours));
+        let client = "::ffff:203.0.113.7".parse().ok();
+        let inward = Forward::headers_inward(&outside, Some(&ours), client);
         assert_eq!(inward.get_all(identity::HEADER).iter().collect::<Vec<_>>(), [&ours]);
+        let addresses = inward.get_all(identity::CLIENT_ADDRESS).iter().collect::<Vec<_>>();
+        assert_eq!(addresses, ["203.0.113.7"]);
     }
 }

@@ -2,8 +2,9 @@
 //! services that own the answer.
 //!
 //! A call passes [`door`] (which dialect), the layers that [`stack`] lists, and [`dispatch`], where
-//! its way parts: forwarded as bytes ([`forward`]), gathered with others ([`place`]), or fed from
-//! a stream that many share ([`watch`]). Providers' webhooks have a way of their own
+//! its way parts: forwarded as bytes ([`forward`]), gathered with others ([`place`]), fed from a
+//! stream that many share ([`watch`]), or put together from what several services say
+//! ([`my_page`]). Providers' webhooks have a way of their own
 //! ([`webhook`]).
 //!
 //! It owns no data and holds no rule of the business: what a request means is the services' word.
@@ -20,6 +21,8 @@ pub mod layer;
 
 pub mod dispatch;
 pub mod forward;
+pub mod living;
+pub mod my_page;
 pub mod place;
 pub mod watch;
 pub mod webhook;

@@ -5,6 +5,8 @@ use std::{hash::Hash, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
 use firstcome_proto::{Reason, Refusal};
 use governor::{Quota, RateLimiter, clock::Clock as _, state::keyed::DashMapStateStore};
 
+use crate::route::Class;
+
 /// Keys that are as good as new are forgotten this often.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -84,6 +86,47 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             buckets.retain_recent();
             buckets.shrink_to_fit();
         }
+    }
+}
+
+/// The rates of one kind of key: of all calls, and of those that are watched closely.
+pub struct Limits<K: Hash + Eq + Clone> {
+    all: Limiter<K>,
+    strict: Arc<[(Class, Limiter<K>)]>,
+}
+
+impl<K: Hash + Eq + Clone> Clone for Limits<K> {
+    fn clone(&self) -> Self {
+        Self { all: self.all.clone(), strict: Arc::clone(&self.strict) }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Limits<K> {
+    /// Counts all calls against one rate, and those of each class against its own too. A class that
+    /// is not here is not counted by this kind of key.
+    pub fn new(
+        whose: &'static str,
+        all: Rate,
+        strict: impl IntoIterator<Item = (Class, Rate)>,
+    ) -> Self {
+        let strict = strict.into_iter().map(|(class, rate)| (class, Limiter::new(rate, whose)));
+        Self { all: Limiter::new(all, whose), strict: strict.collect() }
+    }
+
+    /// Counts one call of these classes, or says how long to wait.
+    pub fn check(&self, key: &K, classes: &[Class]) -> Result<(), Refusal> {
+        self.all.check(key)?;
+        if classes.is_empty() {
+            return Ok(()); // nearly all calls
+        }
+        let strict = self.strict.iter().filter(|(class, _)| classes.contains(class));
+        strict.map(|(_, limiter)| limiter).try_for_each(|limiter| limiter.check(key))
+    }
+
+    /// Forgets, as [`Limiter::sweep`] does.
+    pub fn sweep(&self) {
+        self.all.sweep();
+        self.strict.iter().for_each(|(_, limiter)| limiter.sweep());
     }
 }
 

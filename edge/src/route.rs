@@ -9,17 +9,39 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;
 
 /// The methods whose answers the edge makes itself.
-const TYPED: [(&str, Kind); 2] = [
+const TYPED: [(&str, Kind); 3] = [
     ("/firstcome.order.v1.OrderService/PlaceOrder", Kind::PlaceOrder),
     ("/firstcome.inventory.v1.StockService/WatchStock", Kind::WatchStock),
+    ("/firstcome.edge.v1.ShopService/GetMyPage", Kind::MyPage),
 ];
 
-/// Methods that try a password or a code, or send a mail: their addresses are watched closely.
-const CREDENTIALS: [&str; 3] = [
-    "/firstcome.user.v1.AccountService/SignUp",
-    "/firstcome.user.v1.AccountService/VerifyEmail",
-    "/firstcome.user.v1.AccountService/LogIn",
+/// The methods that are watched closely, and why.
+///
+/// RefreshSession is not among them: what it tries is a MAC of 32 bytes, which nobody guesses and
+/// which is looked at before any database is; and behind one carrier's gateway thousands of honest
+/// devices refresh every few minutes, each of whom a refusal would log out. The limit of all calls
+/// bounds it.
+const WATCHED: [(&str, &[Class]); 8] = [
+    ("/firstcome.user.v1.AccountService/SignUp", &[Class::Credentials, Class::Mail]),
+    ("/firstcome.user.v1.AccountService/ResendVerification", &[Class::Credentials, Class::Mail]),
+    ("/firstcome.user.v1.AccountService/RequestPasswordReset", &[Class::Credentials, Class::Mail]),
+    ("/firstcome.user.v1.AccountService/VerifyEmail", &[Class::Credentials]),
+    ("/firstcome.user.v1.AccountService/LogIn", &[Class::Credentials]),
+    ("/firstcome.user.v1.AccountService/ResetPassword", &[Class::Credentials]),
+    ("/firstcome.user.v1.AccountService/ChangePassword", &[Class::OwnPassword]),
+    ("/firstcome.user.v1.ProfileService/DeleteAccount", &[Class::OwnPassword]),
 ];
+
+/// What a method lets its caller try, beyond what any call does: each class has a rate of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A password or a code of anybody's, or an address of anybody's; counted by address.
+    Credentials,
+    /// It sends a mail to whomever the caller names; counted by address.
+    Mail,
+    /// The password of the account that the token is of; counted by user.
+    OwnPassword,
+}
 
 /// A service behind the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +74,8 @@ pub enum Kind {
     PlaceOrder,
     /// Fed from the one stream that all watchers of a product share.
     WatchStock,
+    /// Gathered from several services.
+    MyPage,
     /// Health and reflection: the edge's own.
     Local,
 }
@@ -66,8 +90,8 @@ pub struct Route {
     pub repeatable: bool,
     /// Its answer is a stream, which has no end by itself.
     pub streaming: bool,
-    /// Counted by the stricter limit too.
-    pub credentials: bool,
+    /// Counted by the rates of these too.
+    pub classes: &'static [Class],
 }
 
 /// Every route by its path.
@@ -84,7 +108,8 @@ impl Table {
                 routes.insert(path, Arc::new(route));
             }
         }
-        for (path, _) in TYPED {
+        let typed = TYPED.iter().map(|(path, _)| *path);
+        for path in typed.chain(WATCHED.iter().map(|(path, _)| *path)) {
             if !routes.contains_key(path) {
                 bail!("the contract has no {path}");
             }
@@ -150,9 +175,14 @@ fn described(method: &MethodDescriptor, access: Access, kind: Kind) -> anyhow::R
         kind,
         repeatable: level.is_some_and(|level| level != IdempotencyLevel::IdempotencyUnknown),
         streaming: method.is_server_streaming(),
-        credentials: CREDENTIALS.contains(&path.as_str()),
+        classes: classes_of(&path),
         path: path.parse().context("its name does not make a path")?,
     })
+}
+
+fn classes_of(path: &str) -> &'static [Class] {
+    let watched = WATCHED.iter().find(|(watched, _)| *watched == path);
+    watched.map_or(&[], |(_, classes)| classes)
 }
 
 #[cfg(test)]
@@ -178,14 +208,17 @@ mod tests {
                 Access::User,
                 Kind::Forward(Upstream::Payment),
             ),
+            ("edge.v1.ShopService/GetMyPage", Access::User, Kind::MyPage),
         ];
         for (name, access, kind) in cases {
             let route = table.find(&format!("/firstcome.{name}")).expect(name);
             assert_eq!((route.access, route.kind), (access, kind), "{name}");
         }
-        for path in CREDENTIALS {
-            assert!(table.find(path).expect(path).credentials);
+        for (path, classes) in WATCHED {
+            assert_eq!(table.find(path).expect(path).classes, classes, "{path}");
         }
+        let refresh = table.find("/firstcome.user.v1.AccountService/RefreshSession");
+        assert_eq!(refresh.expect("a route").classes, []);
         assert!(table.find("/grpc.health.v1.Health/Check").is_some());
         assert!(table.find("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").is_some());
     }

@@ -18,9 +18,9 @@ use crate::{
         authorize::AuthorizeLayer, catch_panic::CatchPanicLayer, declared_size::DeclaredSizeLayer,
         shed::ShedLayer, user_limit::UserLimitLayer,
     },
-    limiter::Limiter,
+    limiter::Limits,
     pages,
-    route::Table,
+    route::{Class, Table},
     token::Verifier,
     webhook::{PlainLayer, Webhooks},
     wire::Response,
@@ -50,12 +50,22 @@ impl Stack {
             proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             table,
             addresses: AddressLimitLayer {
-                all: Limiter::new(config.address_limit, "address"),
-                credentials: Limiter::new(config.credentials_limit, "address"),
+                limits: Limits::new(
+                    "address",
+                    config.address_limit,
+                    [
+                        (Class::Credentials, config.credentials_limit),
+                        (Class::Mail, config.mails_limit),
+                    ],
+                ),
             },
             tokens: AuthenticateLayer { verifier },
             users: UserLimitLayer {
-                limiter: Limiter::new(config.user_limit, "user"),
+                limits: Limits::new(
+                    "user",
+                    config.user_limit,
+                    [(Class::OwnPassword, config.password_limit)],
+                ),
                 exempt: Arc::new(config.exempt_users.iter().copied().collect()),
             },
             webhooks: Webhooks::new(ways.forward.payment.channel()),
@@ -110,8 +120,7 @@ impl Stack {
 
     /// Forgets callers who have not called for a while.
     pub fn sweep(&self) {
-        self.addresses.all.sweep();
-        self.addresses.credentials.sweep();
-        self.users.limiter.sweep();
+        self.addresses.limits.sweep();
+        self.users.limits.sweep();
     }
 }

@@ -1,5 +1,5 @@
-//! Access tokens: who made them, whether they still live, and whom they name. A token that was
-//! seen before costs one hash and one look-up.
+//! Access tokens: who made them, whether they still live, whether their session does, and whom they
+//! name. A token that was seen before costs one hash and one look-up.
 
 use std::{
     sync::Arc,
@@ -16,8 +16,10 @@ use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
 
 pub mod keys;
+pub mod revocations;
 
 use keys::Keys;
+use revocations::Revocations;
 
 /// Who makes our tokens, and for whom.
 const ISSUER: &str = "firstcome";
@@ -76,13 +78,14 @@ enum RoleName {
 #[derive(Clone)]
 pub struct Verifier {
     keys: Keys,
+    revocations: Revocations,
     seen: Arc<Cache<[u8; 32], Arc<Verified>>>,
     validation: Arc<Validation>,
 }
 
 impl Verifier {
-    /// A verifier that trusts these keys.
-    pub fn new(keys: Keys) -> Self {
+    /// A verifier that trusts these keys, but not for these sessions.
+    pub fn new(keys: Keys, revocations: Revocations) -> Self {
         // Only EdDSA: a token must not choose how it is checked.
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
@@ -92,7 +95,7 @@ impl Verifier {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let seen = Arc::new(Cache::new(CACHED_MAX));
-        Self { keys, seen, validation: Arc::new(validation) }
+        Self { keys, revocations, seen, validation: Arc::new(validation) }
     }
 
     /// The token of a call: `None` without one, a refusal when it cannot be one.
@@ -117,7 +120,10 @@ impl Verifier {
         if now_s >= verified.expires_at_s {
             return Some(Err(expired()));
         }
-        (now_s < verified.remembered_until_s).then_some(Ok(verified))
+        if now_s >= verified.remembered_until_s {
+            return None;
+        }
+        Some(self.admit(verified))
     }
 
     /// Verifies a token, and remembers it. Asks for newer keys when it names one that is unknown.
@@ -136,7 +142,12 @@ impl Verifier {
 
         let verified = Arc::new(Verified::from(claims));
         self.seen.insert(digest(token), Arc::clone(&verified));
-        Ok(verified)
+        self.admit(verified)
+    }
+
+    /// The last question to a token that is good by itself.
+    fn admit(&self, verified: Arc<Verified>) -> Result<Arc<Verified>, Refusal> {
+        self.revocations.check(verified.identity.session).map(|()| verified)
     }
 }
 

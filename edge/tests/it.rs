@@ -9,8 +9,12 @@ mod mesh;
 mod forwarding;
 #[path = "it/limits.rs"]
 mod limits;
+#[path = "it/my_page.rs"]
+mod my_page;
 #[path = "it/orders.rs"]
 mod orders;
+#[path = "it/revocations.rs"]
+mod revocations;
 #[path = "it/tokens.rs"]
 mod tokens;
 #[path = "it/watching.rs"]

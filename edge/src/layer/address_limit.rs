@@ -1,5 +1,5 @@
-//! So many calls of one address, and far fewer to the methods that try passwords. It stands before
-//! the token, because checking one costs more than refusing.
+//! So many calls of one address, and far fewer to the methods that try passwords or send mails. It
+//! stands before the token, because checking one costs more than refusing.
 
 use std::{
     convert::Infallible,
@@ -11,21 +11,19 @@ use futures::future::Either;
 use tower::{Layer, Service};
 
 use super::{Verdict, refuse};
-use crate::{address, call::Call, limiter::Limiter, wire::Response};
+use crate::{address, call::Call, limiter::Limits, wire::Response};
 
 /// Makes [`AddressLimit`].
 #[derive(Clone)]
 pub struct AddressLimitLayer {
-    /// Every call.
-    pub all: Limiter<IpAddr>,
-    /// Calls that try a password or a code, or send a mail.
-    pub credentials: Limiter<IpAddr>,
+    /// What each address may do.
+    pub limits: Limits<IpAddr>,
 }
 
 impl<S> Layer<S> for AddressLimitLayer {
     type Service = AddressLimit<S>;
     fn layer(&self, inner: S) -> AddressLimit<S> {
-        AddressLimit { inner, limits: self.clone() }
+        AddressLimit { inner, limits: self.limits.clone() }
     }
 }
 
@@ -33,7 +31,7 @@ impl<S> Layer<S> for AddressLimitLayer {
 #[derive(Clone)]
 pub struct AddressLimit<S> {
     inner: S,
-    limits: AddressLimitLayer,
+    limits: Limits<IpAddr>,
 }
 
 impl<S> Service<Call> for AddressLimit<S>
@@ -50,13 +48,9 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let address = address::counted_as(call.client);
-        if let Err(refusal) = self.limits.all.check(&address) {
+        let classes = call.route.as_ref().map_or(&[][..], |route| route.classes);
+        if let Err(refusal) = self.limits.check(&address, classes) {
             return refuse(refusal);
-        }
-        if call.route.as_ref().is_some_and(|route| route.credentials) {
-            if let Err(refusal) = self.limits.credentials.check(&address) {
-                return refuse(refusal);
-            }
         }
         Either::Right(self.inner.call(call))
     }
@@ -67,20 +61,33 @@ mod tests {
     use firstcome_proto::Reason;
 
     use super::{super::mock, *};
+    use crate::route::Class;
 
     #[tokio::test]
-    async fn log_ins_run_out_long_before_reads() {
+    async fn mails_run_out_before_log_ins_and_both_long_before_reads() {
         let layer = AddressLimitLayer {
-            all: Limiter::new("1/h burst 5".parse().unwrap(), "address"),
-            credentials: Limiter::new("1/h burst 1".parse().unwrap(), "address"),
+            limits: Limits::new(
+                "address",
+                "1/h burst 8".parse().unwrap(),
+                [
+                    (Class::Credentials, "1/h burst 3".parse().unwrap()),
+                    (Class::Mail, "1/h burst 1".parse().unwrap()),
+                ],
+            ),
         };
         let mut service = layer.layer(mock::passes());
-        let (log_in, read) =
-            ("user.v1.AccountService/LogIn", "inventory.v1.CatalogService/GetProduct");
+        let (sign_up, log_in, read) = (
+            "user.v1.AccountService/SignUp",
+            "user.v1.AccountService/LogIn",
+            "inventory.v1.CatalogService/GetProduct",
+        );
         let limited = Some(Reason::RateLimited);
         let table = [
+            (sign_up, None),
+            (sign_up, limited), // it has counted as a try all the same
             (log_in, None),
             (log_in, limited),
+            (read, None),
             (read, None),
             (read, None),
             (read, None),
@@ -90,7 +97,7 @@ mod tests {
             let answer = service.call(mock::call(method)).await.unwrap();
             assert_eq!(mock::reason(&answer), reason, "call {place}");
         }
-        let mut elsewhere = mock::call(log_in);
+        let mut elsewhere = mock::call(sign_up);
         elsewhere.client = "192.0.2.2".parse().unwrap();
         assert_eq!(mock::reason(&service.call(elsewhere).await.unwrap()), None);
     }

@@ -1,4 +1,5 @@
-//! So many calls of one user, from however many addresses. In development a load generator's user
+//! So many calls of one user, from however many addresses, and far fewer that try the user's own
+//! password: a thief with a token must not find it. In development a load generator's user
 //! may be left uncounted.
 
 use std::{
@@ -13,13 +14,13 @@ use futures::future::Either;
 use tower::{Layer, Service};
 
 use super::{Verdict, refuse};
-use crate::{call::Call, limiter::Limiter, wire::Response};
+use crate::{call::Call, limiter::Limits, wire::Response};
 
 /// Makes [`UserLimit`].
 #[derive(Clone)]
 pub struct UserLimitLayer {
-    /// Every call with an identity.
-    pub limiter: Limiter<UserId>,
+    /// What each user may do.
+    pub limits: Limits<UserId>,
     /// Whom nobody counts.
     pub exempt: Arc<HashSet<UserId>>,
 }
@@ -51,10 +52,11 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let UserLimitLayer { limiter, exempt } = &self.layer;
+        let UserLimitLayer { limits, exempt } = &self.layer;
         let user = call.caller.known().map(|verified| verified.identity.user);
         if let Some(user) = user.filter(|user| !exempt.contains(user)) {
-            if let Err(refusal) = limiter.check(&user) {
+            let classes = call.route.as_ref().map_or(&[][..], |route| route.classes);
+            if let Err(refusal) = limits.check(&user, classes) {
                 return refuse(refusal);
             }
         }
@@ -68,12 +70,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::{super::mock, *};
+    use crate::route::Class;
 
     #[tokio::test]
     async fn a_user_is_counted_and_neither_a_stranger_nor_an_exempt_user_is() {
-        let limiter = Limiter::new("1/h burst 2".parse().unwrap(), "user");
+        let limits = Limits::new("user", "1/h burst 2".parse().unwrap(), []);
         let exempt = Arc::new(HashSet::from([UserId(Uuid::from_u128(9))]));
-        let mut service = UserLimitLayer { limiter, exempt }.layer(mock::passes());
+        let mut service = UserLimitLayer { limits, exempt }.layer(mock::passes());
         let limited = Some(Reason::RateLimited);
         let table = [
             (Some(1), None),
@@ -92,6 +95,27 @@ mod tests {
             if let Some(user) = user {
                 call.caller = mock::caller(user, Role::User);
             }
+            let answer = service.call(call).await.unwrap();
+            assert_eq!(mock::reason(&answer), reason, "call {place}");
+        }
+    }
+
+    #[tokio::test]
+    async fn passwords_run_out_long_before_reads() {
+        let strict = [(Class::OwnPassword, "1/h burst 2".parse().unwrap())];
+        let limits = Limits::new("user", "1/h burst 9".parse().unwrap(), strict);
+        let mut service = UserLimitLayer { limits, exempt: Arc::default() }.layer(mock::passes());
+        let (change, delete, read) = (
+            "user.v1.AccountService/ChangePassword",
+            "user.v1.ProfileService/DeleteAccount",
+            "order.v1.OrderService/GetOrder",
+        );
+        let limited = Some(Reason::RateLimited);
+        let table =
+            [(change, None), (delete, None), (change, limited), (delete, limited), (read, None)];
+        for (place, (method, reason)) in table.into_iter().enumerate() {
+            let mut call = mock::call(method);
+            call.caller = mock::caller(1, Role::User);
             let answer = service.call(call).await.unwrap();
             assert_eq!(mock::reason(&answer), reason, "call {place}");
         }

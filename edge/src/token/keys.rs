@@ -1,5 +1,6 @@
 //! The public keys that verify tokens. `user` makes and keeps them; the edge asks for the set
-//! before it is ready, every few minutes, and when a token names a key that it does not know.
+//! before it is ready, every few minutes, when `user` says that there is a new key, and when a token
+//! names one that it does not know.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -70,6 +71,19 @@ impl Keys {
             None if answered => Err(invalid("the access token is signed with an unknown key")),
             // Nobody could say: the token may be good, and its owner should not be logged out.
             None => Err(wire::upstream_unavailable()),
+        }
+    }
+
+    /// Asks for newer keys unless this one is known: `user` says that it is the newest. Nobody else
+    /// can make us ask so, and it is not asked more often than `user` says it.
+    pub async fn learn(&self, newest: &str) {
+        if newest.is_empty() || self.known(newest).is_some() {
+            return;
+        }
+        let mut asked = self.inner.asked.lock().await;
+        if self.known(newest).is_none() {
+            let answered = self.fetch().await;
+            *asked = Some((Instant::now(), answered));
         }
     }
 

@@ -12,13 +12,14 @@ use firstcome_proto::{
         catalog_service_client::CatalogServiceClient,
     },
     order_v1::{PayOrderRequest, order_service_client::OrderServiceClient},
+    user_v1::{LogInRequest, account_service_client::AccountServiceClient},
 };
 use http::HeaderMap;
 use tonic::Status;
 use tonic_reflection::pb::{v1, v1alpha};
 use uuid::Uuid;
 
-use crate::mesh::{Mesh, by, claims, raw, reason, refused, unary, until};
+use crate::mesh::{ASKED_BY_ITSELF, Mesh, by, claims, raw, reason, refused, unary, until, with};
 
 const GET_PRODUCT: &str = "inventory.v1.CatalogService/GetProduct";
 
@@ -38,7 +39,7 @@ async fn every_public_path_reaches_its_service_and_no_internal_one_does() {
     let admin = mesh.signer.sign(&claims(Uuid::new_v4(), "admin"));
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {admin}").parse().unwrap());
-    let typed = ["PlaceOrder", "WatchStock"];
+    let typed = ["PlaceOrder", "WatchStock", "GetMyPage"];
 
     let contract = access::descriptor_pool();
     let methods = contract.services().flat_map(|s| s.methods().collect::<Vec<_>>());
@@ -52,7 +53,7 @@ async fn every_public_path_reaches_its_service_and_no_internal_one_does() {
         let internal = access::of_method(&method) == Access::Internal;
         // The script-less service says UNIMPLEMENTED too, but it was asked.
         let asked = mesh.scripts.asked(name).len();
-        if !path.ends_with("ListTokenKeys") {
+        if !ASKED_BY_ITSELF.iter().any(|of| path.ends_with(of)) {
             assert_eq!(asked, usize::from(!internal), "{path}");
         }
         if internal {
@@ -101,6 +102,36 @@ async fn an_answer_passes_unchanged_and_so_does_an_error() {
     assert_eq!((status.code(), status.message()), (theirs.code(), theirs.message()));
     assert_eq!(status.details(), theirs.details(), "byte for byte");
     assert_eq!(mesh.scripts.asked(GET_PRODUCT).len(), 2, "an answer is never asked for again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_keeps_accounts_hears_from_where_a_call_is() {
+    let mesh = Mesh::start_with(|config| {
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let forged = [
+        ("x-forwarded-for", "198.51.100.9, 203.0.113.7"),
+        ("fc-client-address", "198.51.100.1"),
+        ("fc-client-address", "198.51.100.2"),
+    ];
+    let mut accounts = AccountServiceClient::new(mesh.channel());
+    accounts.log_in(with(LogInRequest::default(), &forged)).await.expect_err("no script");
+    let asked = mesh.scripts.asked("user.v1.AccountService/LogIn").remove(0);
+    let heard: Vec<_> = asked.headers.get_all("fc-client-address").iter().collect();
+    assert_eq!(heard, ["203.0.113.7"], "the edge's word alone");
+    assert!(!asked.headers.contains_key("x-forwarded-for"));
+
+    let mut catalog = CatalogServiceClient::new(mesh.channel());
+    catalog.get_product(with(request(), &forged)).await.expect_err("no script");
+    let mut orders = OrderServiceClient::new(mesh.channel());
+    let mut pay = by(&mesh.token(), PayOrderRequest::default());
+    pay.metadata_mut().insert("fc-client-address", "198.51.100.1".parse().unwrap());
+    orders.pay_order(pay).await.expect_err("no script");
+    for method in [GET_PRODUCT, "order.v1.OrderService/PayOrder"] {
+        let asked = mesh.scripts.asked(method).remove(0);
+        assert!(!asked.headers.contains_key("fc-client-address"), "{method}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,6 +221,7 @@ async fn a_service_that_is_gone_is_unavailable_and_back_when_it_is_back() {
 async fn reflection_lists_what_may_be_called_in_both_versions() {
     let mesh = Mesh::start().await;
     let want = [
+        "firstcome.edge.v1.ShopService",
         "firstcome.inventory.v1.CatalogService",
         "firstcome.inventory.v1.StockService",
         "firstcome.order.v1.CartService",
@@ -197,6 +229,7 @@ async fn reflection_lists_what_may_be_called_in_both_versions() {
         "firstcome.order.v1.WishlistService",
         "firstcome.payment.v1.PaymentService",
         "firstcome.user.v1.AccountService",
+        "firstcome.user.v1.ProfileService",
         "grpc.health.v1.Health",
     ];
     macro_rules! ask {
@@ -231,6 +264,9 @@ async fn reflection_lists_what_may_be_called_in_both_versions() {
                 ("firstcome.inventory.v1.ReservationService", false),
                 ("firstcome.order.v1.OrderIntakeService", false),
                 ("firstcome.user.v1.TokenKeyService", false),
+                ("firstcome.user.v1.RevocationService", false),
+                ("firstcome.user.v1.AddressBookService", false),
+                ("firstcome.edge.v1.ShopService.GetMyPage", true),
                 ("firstcome.payment.v1.ChargeService.Authorize", false),
                 ("firstcome.payment.v1.WebhookService", false),
                 ("firstcome.inventory.v1.OfferService", false),

@@ -1,5 +1,6 @@
 //! How much one address and one user may ask for, and when the edge is full.
 
+use bytes::Bytes;
 use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{
@@ -8,9 +9,10 @@ use firstcome_proto::{
     order_v1::{GetOrderRequest, GetOrderResponse, order_service_client::OrderServiceClient},
     user_v1::{LogInRequest, LogInResponse, account_service_client::AccountServiceClient},
 };
+use http::HeaderMap;
 use tonic::{Code, Status};
 
-use crate::mesh::{Mesh, by, reason, unary, until, with};
+use crate::mesh::{Mesh, by, raw, reason, unary, until, with};
 
 const GET_PRODUCT: &str = "inventory.v1.CatalogService/GetProduct";
 const GET_ORDER: &str = "order.v1.OrderService/GetOrder";
@@ -64,6 +66,53 @@ async fn an_address_is_limited_and_a_trusted_proxy_speaks_for_many() {
         }
     }
     assert_eq!(refused, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tries_secrets_or_sends_mails_is_counted_more_closely() {
+    let mesh = Mesh::start_with(|config| {
+        config.credentials_limit = "1/h burst 7".parse().unwrap();
+        config.mails_limit = "1/h burst 3".parse().unwrap();
+        config.password_limit = "1/h burst 2".parse().unwrap();
+    })
+    .await;
+    let account = |method: &str| format!("/firstcome.user.v1.AccountService/{method}");
+    let call = async |path: &str, token: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        raw(mesh.channel(), path, headers, Bytes::from_static(&[0; 5])).await
+    };
+    // Nobody answers behind the edge: what passes is NO_SUCH_METHOD.
+    let table = [
+        ("SignUp", true),
+        ("ResendVerification", true),
+        ("RequestPasswordReset", true),
+        ("SignUp", false),
+        ("RequestPasswordReset", false),
+        ("LogIn", true),
+        ("VerifyEmail", true),
+        ("ResetPassword", false),
+        ("LogIn", false),
+        ("RefreshSession", true),
+    ];
+    for (place, (method, passes)) in table.into_iter().enumerate() {
+        let status = call(&account(method), None).await;
+        match passes {
+            true => assert_eq!(reason(&status), Reason::NoSuchMethod, "{place} {method}"),
+            false => check_limited(&status),
+        }
+    }
+    let delete = "/firstcome.user.v1.ProfileService/DeleteAccount";
+    let (thief, neighbour) = (mesh.token(), mesh.token());
+    for path in [&*account("ChangePassword"), delete] {
+        assert_eq!(reason(&call(path, Some(&thief)).await), Reason::NoSuchMethod, "{path}");
+    }
+    for path in [&*account("ChangePassword"), delete] {
+        check_limited(&call(path, Some(&thief)).await);
+        assert_eq!(reason(&call(path, Some(&neighbour)).await), Reason::NoSuchMethod, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

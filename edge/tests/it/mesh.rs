@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
+use ed25519_dalek::{Signer as _, SigningKey, pkcs8::EncodePrivateKey as _};
 use firstcome_edge::{App, Config, wire};
 use firstcome_mesh::{
     Shutdown, Tls,
@@ -19,7 +19,7 @@ use firstcome_mesh::{
 };
 use firstcome_proto::{
     Reason, Refusal,
-    user_v1::{ListTokenKeysResponse, TokenKey},
+    user_v1::{ListRevocationsRequest, ListRevocationsResponse, ListTokenKeysResponse, TokenKey},
 };
 use http::{HeaderMap, Request};
 use http_body::Frame;
@@ -56,6 +56,18 @@ impl Asked {
     }
 }
 
+/// What no caller makes the edge ask.
+pub const ASKED_BY_ITSELF: [&str; 2] = ["ListTokenKeys", "ListRevocations"];
+
+/// What `user` says of ended sessions. The cursor is how many it has told.
+#[derive(Default)]
+pub struct Ended {
+    pub sessions: Vec<Uuid>,
+    pub newest_key_id: String,
+    /// It does not answer.
+    pub is_silent: bool,
+}
+
 /// What the services do, and what they were asked.
 #[derive(Clone, Default)]
 pub struct Scripts {
@@ -80,10 +92,13 @@ impl Scripts {
         self.asked.lock().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
-    /// Everything that was asked except for keys.
+    /// Everything that was asked except for what the edge asks by itself.
     pub fn asked_in_all(&self) -> usize {
         let asked = self.asked.lock();
-        asked.iter().filter(|asked| !asked.path.ends_with("ListTokenKeys")).count()
+        asked
+            .iter()
+            .filter(|asked| !ASKED_BY_ITSELF.iter().any(|of| asked.path.ends_with(of)))
+            .count()
     }
 
     async fn answer(self, request: axum::extract::Request) -> http::Response<axum::body::Body> {
@@ -194,6 +209,11 @@ impl Signer {
         self.key.verifying_key().to_bytes()
     }
 
+    /// Signs anything.
+    pub fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes).to_bytes()
+    }
+
     /// Signs these claims.
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
@@ -227,6 +247,7 @@ pub struct Mesh {
     pub services: Services,
     pub signer: Signer,
     pub keys: Arc<Mutex<Vec<Signer>>>,
+    pub ended: Arc<Mutex<Ended>>,
     pub edge: SocketAddr,
     pub shutdown: Shutdown,
     pub served: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
@@ -239,19 +260,19 @@ impl Mesh {
 
     /// Starts with a changed configuration, and waits until the edge is ready.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mesh = Self::launch(Ended::default(), change).await;
+        mesh.until_ready().await;
+        mesh
+    }
+
+    /// Starts where sessions have ended already, and does not wait.
+    pub async fn launch(ended: Ended, change: impl FnOnce(&mut Config)) -> Self {
         let scripts = Scripts::default();
         let signer = Signer::new("first");
         let keys = Arc::new(Mutex::new(vec![signer.clone()]));
-        let listed = Arc::clone(&keys);
-        scripts.on("user.v1.TokenKeyService/ListTokenKeys", move |_| {
-            let listed = listed.lock();
-            let keys = listed.iter().map(|signer| TokenKey {
-                key_id: signer.id.clone(),
-                public_key: Bytes::copy_from_slice(&signer.public()),
-            });
-            let answer = unary(&ListTokenKeysResponse { keys: keys.collect() });
-            async { answer }
-        });
+        let ended = Arc::new(Mutex::new(ended));
+        script_token_keys(&scripts, Arc::clone(&keys));
+        script_revocations(&scripts, Arc::clone(&ended));
         let services = Services::start(&scripts, "127.0.0.1:0");
 
         let mut config = config(&format!("http://{}", services.address));
@@ -262,25 +283,24 @@ impl Mesh {
         let edge = listener.local_addr().unwrap();
         let serving = app.serve(listener, shutdown.clone(), config.serve.drain_timeout);
         let served = Some(tokio::spawn(serving));
-        let mesh = Self { scripts, services, signer, keys, edge, shutdown, served };
-        mesh.until_ready().await;
-        mesh
+        Self { scripts, services, signer, keys, ended, edge, shutdown, served }
     }
 
-    async fn until_ready(&self) {
+    pub async fn until_ready(&self) {
+        until("the edge is ready", async || self.is_ready().await).await;
+    }
+
+    pub async fn is_ready(&self) -> bool {
         let mut health = tonic_health::pb::health_client::HealthClient::new(self.channel());
-        let mut asked = 0_u16;
-        until("the edge is ready", async || {
-            let request = tonic_health::pb::HealthCheckRequest { service: "firstcome-edge".into() };
-            // Each look from another address, where such a word is believed: a limit of three calls
-            // must not be spent on waiting.
-            asked += 1;
-            let [high, low] = asked.to_be_bytes();
-            let from = format!("198.18.{high}.{low}");
-            let answer = health.check(with(request, &[("x-forwarded-for", &from)])).await;
-            answer.is_ok_and(|answer| answer.get_ref().status == 1)
-        })
-        .await;
+        static ASKED: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+        let request = tonic_health::pb::HealthCheckRequest { service: "firstcome-edge".into() };
+        // Each look from another address, where such a word is believed: a limit of three calls
+        // must not be spent on waiting.
+        let asked = ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let [high, low] = asked.to_be_bytes();
+        let from = format!("198.18.{high}.{low}");
+        let answer = health.check(with(request, &[("x-forwarded-for", &from)])).await;
+        answer.is_ok_and(|answer| answer.get_ref().status == 1)
     }
 
     /// A new connection to the edge.
@@ -292,6 +312,37 @@ impl Mesh {
     pub fn token(&self) -> String {
         self.signer.token(Uuid::new_v4())
     }
+}
+
+fn script_token_keys(scripts: &Scripts, keys: Arc<Mutex<Vec<Signer>>>) {
+    scripts.on("user.v1.TokenKeyService/ListTokenKeys", move |_| {
+        let listed = keys.lock();
+        let keys = listed.iter().map(|signer| TokenKey {
+            key_id: signer.id.clone(),
+            public_key: Bytes::copy_from_slice(&signer.public()),
+        });
+        let answer = unary(&ListTokenKeysResponse { keys: keys.collect() });
+        async { answer }
+    });
+}
+
+fn script_revocations(scripts: &Scripts, ended: Arc<Mutex<Ended>>) {
+    scripts.on("user.v1.RevocationService/ListRevocations", move |asked| {
+        let ended = ended.lock();
+        let told = usize::try_from(asked.decode::<ListRevocationsRequest>().cursor).unwrap();
+        let session = |id: &Uuid| Bytes::copy_from_slice(id.as_bytes());
+        let answer = ListRevocationsResponse {
+            session_ids: ended.sessions[told..].iter().map(session).collect(),
+            cursor: u64::try_from(ended.sessions.len()).unwrap(),
+            keep: Some(prost_types::Duration { seconds: 660, nanos: 0 }),
+            newest_key_id: ended.newest_key_id.clone(),
+        };
+        let answer = match ended.is_silent {
+            true => refused(&Status::unavailable("gone")),
+            false => unary(&answer),
+        };
+        async { answer }
+    });
 }
 
 impl Drop for Mesh {
@@ -316,9 +367,12 @@ pub fn config(endpoint: &str) -> Config {
         trusted_proxies: Vec::new(),
         address_limit: "off".parse().unwrap(),
         credentials_limit: "off".parse().unwrap(),
+        mails_limit: "off".parse().unwrap(),
+        password_limit: "off".parse().unwrap(),
         user_limit: "off".parse().unwrap(),
         exempt_users: Vec::new(),
         call_deadline: Duration::from_secs(10),
+        revocations_stale_max: Duration::from_secs(60),
         calls_max: 1000,
         watchers_max: 1000,
         watcher_stall: Duration::from_secs(10),

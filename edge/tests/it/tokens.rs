@@ -39,6 +39,26 @@ fn forged(signer: &Signer, algorithm: &str, signature: &str) -> String {
     format!("{}.{}.{signature}", part(&header), part(&claims(Uuid::from_u128(1), "admin")))
 }
 
+/// Signed by a stranger who brings the key along.
+fn own_key_in_header(signer: &Signer, stranger: &Signer) -> String {
+    let header = json!({
+        "alg": "EdDSA", "typ": "JWT", "kid": signer.id,
+        "jwk": { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(stranger.public()) },
+    });
+    resigned(stranger, &header)
+}
+
+/// Names no key, so that whoever checks might try them all.
+fn unnamed(signer: &Signer) -> String {
+    resigned(signer, &json!({ "alg": "EdDSA", "typ": "JWT" }))
+}
+
+fn resigned(signer: &Signer, header: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(header), part(&claims(Uuid::from_u128(1), "admin")));
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signer.sign_bytes(signed.as_bytes())))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_ours_is_refused_with_its_reason() {
     let mesh = Mesh::start().await;
@@ -52,6 +72,27 @@ async fn a_token_that_is_not_ours_is_refused_with_its_reason() {
         let key = EncodingKey::from_secret(&signer.public());
         jsonwebtoken::encode(&header, &claims(Uuid::from_u128(1), "admin"), &key).unwrap()
     };
+    let hs256_of_text = {
+        let public = URL_SAFE_NO_PAD.encode(signer.public());
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(signer.id.clone());
+        let key = EncodingKey::from_secret(public.as_bytes());
+        jsonwebtoken::encode(&header, &claims(Uuid::from_u128(1), "admin"), &key).unwrap()
+    };
+    let revoked = Uuid::from_u128(0xdead);
+    mesh.ended.lock().sessions.push(revoked);
+    let of_revoked = |name: &str, value: Value| {
+        let mut claims = changed("sid", json!(revoked));
+        claims[name] = value;
+        signer.sign(&claims)
+    };
+    crate::mesh::until("the edge has heard", async || {
+        let token = of_revoked("role", json!("user"));
+        let status = orders.get_order(by(&token, GetOrderRequest::default())).await;
+        status.is_err()
+    })
+    .await;
+    let before = mesh.scripts.asked_in_all();
     let good = signer.token(Uuid::from_u128(1));
     let impostor = Signer::new(&signer.id); // our key's name, another key
     let (invalid, expired) = (Reason::TokenInvalid, Reason::TokenExpired);
@@ -73,20 +114,57 @@ async fn a_token_that_is_not_ours_is_refused_with_its_reason() {
         ("foreign key under our key's name", impostor.token(Uuid::from_u128(1)), invalid),
         ("alg none", forged(signer, "none", ""), invalid),
         ("alg None", forged(signer, "None", "AA"), invalid),
+        (
+            "alg NONE, two parts",
+            forged(signer, "NONE", "").trim_end_matches('.').to_owned(),
+            invalid,
+        ),
         ("HS256 with the public key", hs256, invalid),
+        ("HS256 with the public key's text", hs256_of_text, invalid),
+        (
+            "another algorithm over our signature",
+            forged(signer, "ES256", good.rsplit('.').next().unwrap()),
+            invalid,
+        ),
+        ("a key of its own in the header", own_key_in_header(signer, &impostor), invalid),
+        ("no key's name", unnamed(signer), invalid),
+        ("a path for a key's name", Signer::new("../../first").token(Uuid::from_u128(1)), invalid),
         ("ended", signer.sign(&changed("exp", json!(now_s() - 1))), expired),
         ("ends now", signer.sign(&changed("exp", json!(now_s()))), expired),
+        ("ended in another century", signer.sign(&changed("exp", json!(0))), expired),
         ("not yet", signer.sign(&changed("nbf", json!(now_s() + 60))), invalid),
         ("other issuer", signer.sign(&changed("iss", json!("elsewhere"))), invalid),
+        (
+            "issuer in a list of many",
+            signer.sign(&changed("iss", json!(["elsewhere", "other"]))),
+            invalid,
+        ),
         ("other audience", signer.sign(&changed("aud", json!("elsewhere"))), invalid),
         ("unknown role", signer.sign(&changed("role", json!("root"))), invalid),
         ("user id is no UUID", signer.sign(&changed("sub", json!("ann"))), invalid),
         ("exp is text", signer.sign(&changed("exp", json!("tomorrow"))), invalid),
+        ("exp below zero", signer.sign(&changed("exp", json!(-1))), invalid),
+        ("no issuer", signer.sign(&without("iss")), invalid),
+        ("no user", signer.sign(&without("sub")), invalid),
+        ("no role", signer.sign(&without("role")), invalid),
         ("no exp", signer.sign(&without("exp")), invalid),
         ("no nbf", signer.sign(&without("nbf")), invalid),
         ("no aud", signer.sign(&without("aud")), invalid),
         ("no session", signer.sign(&without("sid")), invalid),
         ("huge", format!("{}.{}", good, "A".repeat(5000)), invalid),
+        ("10 kB", "A".repeat(10_000), invalid),
+        (
+            "10 kB of claims, well signed",
+            signer.sign(&changed("x", json!("A".repeat(10_000)))),
+            invalid,
+        ),
+        ("of an ended session", of_revoked("role", json!("user")), Reason::TokenRevoked),
+        (
+            "an admin's of an ended session",
+            of_revoked("role", json!("admin")),
+            Reason::TokenRevoked,
+        ),
+        ("of an ended session, and ended", of_revoked("exp", json!(now_s() - 1)), expired),
     ];
     for (what, token, want) in table {
         let status =
@@ -97,6 +175,10 @@ async fn a_token_that_is_not_ours_is_refused_with_its_reason() {
     for headers in [
         &[][..],
         &[("authorization", "Basic YTpi")],
+        &[("authorization", &*good)],
+        &[("authorization", &*format!("Bearer {good},Bearer {good}"))],
+        &[("authorization", &*format!("Bearer {good}")), ("authorization", "Bearer rubbish")],
+        &[("cookie", &*format!("authorization=Bearer {good}"))],
         &[
             ("authorization", &*format!("Bearer {good}")),
             ("authorization", &*format!("Bearer {good}")),
@@ -106,7 +188,7 @@ async fn a_token_that_is_not_ours_is_refused_with_its_reason() {
             orders.get_order(with(GetOrderRequest::default(), headers)).await.expect_err("");
         assert_eq!(reason(&status), invalid, "{headers:?}");
     }
-    assert_eq!(mesh.scripts.asked_in_all(), 0, "nothing went inward");
+    assert_eq!(mesh.scripts.asked_in_all(), before, "nothing went inward");
     orders.get_order(by(&good, GetOrderRequest::default())).await.expect("a good token");
 }
 

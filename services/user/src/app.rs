@@ -9,7 +9,9 @@ use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
     account_service_server::AccountServiceServer,
     address_book_service_server::AddressBookServiceServer,
-    profile_service_server::ProfileServiceServer, token_key_service_server::TokenKeyServiceServer,
+    profile_service_server::ProfileServiceServer,
+    revocation_service_server::RevocationServiceServer,
+    token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
 use firstcome_vault::{Index, Vault};
@@ -21,16 +23,21 @@ use crate::{
     account::{Email, Password},
     address_book::AddressBook,
     code::Codes,
-    config::{CreateAdmin, Database, Serve},
+    config::{CreateAdmin, Migrate, RotateSigningKey, Serve},
     door::Door,
     mail::Mailer,
     order_mail::OrderMails,
     password::Hasher,
     profile::Profiles,
-    rpc::{account_service, address_book_service, profile_service, token_key_service},
+    revocation,
+    rpc::{
+        account_service, address_book_service, profile_service, revocation_service,
+        token_key_service,
+    },
     session::RefreshSecret,
+    signing,
     store::Store,
-    token::Signer,
+    token::{self, Signer},
 };
 
 /// The binary's name, and the health service's word for "ready".
@@ -42,6 +49,7 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Everything that serving needs, connected.
 pub struct App {
     credentials: Option<Credentials>,
+    vault: Vault,
     store: Store,
     addresses: AddressBook,
     redis: RedisPool,
@@ -58,24 +66,26 @@ impl App {
     /// Connects, and makes the first signing key where there is none.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let credentials = config.mesh.tls.open()?;
+        let vault = Vault::new(&config.keys.keyring().context("data keys")?);
         let url = &config.database.database_url;
         let store = Store::connect(url, config.database_connections).await.context("database")?;
         let addresses = AddressBook {
             store: store.clone(),
-            vault: Vault::new(&config.keys.keyring().context("data keys")?),
+            vault: vault.clone(),
             index: Index::new(&config.index_key).context("index key")?,
         };
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
         let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
         let hasher = Hasher::start();
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
-        let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
+        let signer = Signer::new(&store.signing_key(&vault).await?, config.access_token_ttl);
         let refresh_secret = match &config.refresh_secret {
             Some(secret) => secret.expose_secret().as_bytes().to_vec(),
-            None => store.refresh_secret().await?,
+            None => store.refresh_secret(&vault).await?.to_vec(),
         };
         Ok(Self {
             credentials,
+            vault,
             store,
             addresses,
             redis,
@@ -96,7 +106,12 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, addresses, redis, codes, hasher, mailer, signer, .. } = self;
+        let Self {
+            credentials, vault, store, addresses, redis, codes, hasher, mailer, signer, ..
+        } = self;
+        let keep = token::outlived_after(signer.ttl());
+        shutdown.spawn(signing::follow(store.clone(), vault, signer.clone(), shutdown.clone()));
+        shutdown.spawn(revocation::forget(store.clone(), keep, shutdown.clone()));
         let order_mails = OrderMails::new(store.clone(), mailer.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
@@ -120,7 +135,14 @@ impl App {
                 addresses: addresses.clone(),
             }))
             .add_service(AddressBookServiceServer::new(address_book_service::Service(addresses)))
-            .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
+            .add_service(RevocationServiceServer::new(revocation_service::Service {
+                store: store.clone(),
+                keep,
+            }))
+            .add_service(TokenKeyServiceServer::new(token_key_service::Service {
+                store: store.clone(),
+                keep,
+            }));
         server.serve(listener, shutdown.clone(), drain_timeout).await?;
         let rest = async {
             shutdown.finished().await;
@@ -132,9 +154,25 @@ impl App {
     }
 }
 
-/// Brings the schema up to date.
-pub async fn migrate(database: &Database) -> anyhow::Result<()> {
-    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")
+/// Brings the schema up to date, and seals what the release before left in the clear.
+pub async fn migrate(wanted: &Migrate) -> anyhow::Result<()> {
+    let url = &wanted.database.database_url;
+    Pool::migrate(url, &MIGRATIONS).await.context("schema")?;
+    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
+    let store = Store::connect(url, 1).await.context("database")?;
+    store.seal_keys(&vault).await.context("seal keys")?;
+    store.close().await;
+    Ok(())
+}
+
+/// Makes the next signing key, and prints its id.
+pub async fn rotate_signing_key(wanted: &RotateSigningKey) -> anyhow::Result<()> {
+    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
+    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
+    let next = signing::rotate(&store, &vault).await?;
+    store.close().await;
+    println!("{}", next.key_id);
+    Ok(())
 }
 
 /// Makes an operator's account, or makes an account an operator's, and prints its id.

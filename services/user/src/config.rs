@@ -43,8 +43,10 @@ pub struct Config {
 pub enum Command {
     /// Serve until told to stop.
     Serve(Box<Serve>),
-    /// Bring the schema up to date, and exit.
-    Migrate(Database),
+    /// Bring the schema up to date, seal what is in the clear, and exit.
+    Migrate(Migrate),
+    /// Make the key that signs access tokens from ten seconds later on, and print its id.
+    RotateSigningKey(RotateSigningKey),
     /// Make an operator's account, or make an account an operator's, and print its id.
     CreateAdmin(CreateAdmin),
     /// Make verified users in bulk and write their access tokens. Development only.
@@ -59,6 +61,28 @@ pub struct Database {
     pub database_url: SecretString,
 }
 
+/// What `migrate` needs.
+#[derive(Args, Clone, Debug)]
+pub struct Migrate {
+    /// Where the rows are.
+    #[command(flatten)]
+    pub database: Database,
+    /// What is sealed there.
+    #[command(flatten)]
+    pub keys: DataKeys,
+}
+
+/// What `rotate-signing-key` needs.
+#[derive(Args, Clone, Debug)]
+pub struct RotateSigningKey {
+    /// Where the rows are.
+    #[command(flatten)]
+    pub database: Database,
+    /// What the key is sealed with.
+    #[command(flatten)]
+    pub keys: DataKeys,
+}
+
 /// What `serve` needs.
 #[derive(Args, Clone, Debug)]
 #[group(skip)] // the mesh's own part is a group named `Serve` already
@@ -69,6 +93,9 @@ pub struct Serve {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
+    /// What is sealed there.
+    #[command(flatten)]
+    pub keys: DataKeys,
     /// Connections to the database, at most.
     #[arg(long, env = "FIRSTCOME_DATABASE_CONNECTIONS", default_value_t = CONNECTIONS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -76,9 +103,6 @@ pub struct Serve {
     /// Where the mailed codes are kept, as `redis-cluster://host:port?node=host:port&node=…`.
     #[arg(long, env = "FIRSTCOME_REDIS_URL", hide_env_values = true)]
     pub redis_url: SecretString,
-    /// What personal data is sealed with.
-    #[command(flatten)]
-    pub keys: DataKeys,
     /// What sealed data is compared by, as 64 hex digits; it can never be changed. `openssl rand
     /// -hex 32` makes one.
     #[arg(long, env = "FIRSTCOME_INDEX_KEY", hide_env_values = true)]
@@ -105,7 +129,7 @@ pub struct Serve {
           value_parser = humantime::parse_duration)]
     pub refresh_replay: Duration,
     /// What refresh tokens are derived from, at least 32 bytes; without it, one is made and kept
-    /// in the database. Another one logs everybody out.
+    /// in the database, sealed. Another one logs everybody out.
     #[arg(long, env = "FIRSTCOME_REFRESH_SECRET", hide_env_values = true)]
     pub refresh_secret: Option<SecretString>,
 }
@@ -144,6 +168,9 @@ pub struct Seed {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
+    /// What is sealed there.
+    #[command(flatten)]
+    pub keys: DataKeys,
     /// Without this, nothing is seeded.
     #[arg(long, env = "FIRSTCOME_DEVELOPMENT", default_value_t = false, num_args = 0..=1,
           default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -173,7 +200,14 @@ impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let database = match &self.command {
-            Command::Migrate(database) => database,
+            Command::Migrate(migrate) => {
+                faults.extend(migrate.keys.faults());
+                &migrate.database
+            }
+            Command::RotateSigningKey(rotate) => {
+                faults.extend(rotate.keys.faults());
+                &rotate.database
+            }
             Command::Serve(serve) => {
                 faults.extend(serve.faults());
                 &serve.database
@@ -197,6 +231,7 @@ impl Validate for Config {
 impl Validate for Serve {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.mesh.faults();
+        faults.extend(self.keys.faults());
         if !self.redis_url.expose_secret().starts_with("redis-cluster://") {
             faults.push("--redis-url is not a redis-cluster:// address".into());
         }
@@ -245,7 +280,7 @@ impl Validate for CreateAdmin {
 
 impl Validate for Seed {
     fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = self.keys.faults();
         if !self.development {
             faults.push(
                 "seed makes accounts that anybody can enter, so it runs only with \

@@ -141,7 +141,7 @@ impl Door {
         }
     }
 
-    /// Ends a session; its access token runs out by itself.
+    /// Ends a session; within a second no edge takes its access tokens.
     pub async fn log_out(&self, user: UserId, session: SessionId) -> Result<(), Error> {
         self.store.end_session(user, session).await
     }

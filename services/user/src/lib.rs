@@ -1,7 +1,8 @@
 //! user knows who people are: accounts, sessions, and the tokens that let them in.
 //!
 //! Postgres holds everything that must last. Redis holds the mailed codes, which may be lost: a
-//! new sign-up brings a new one. The edge verifies tokens by itself, with the keys from here.
+//! new sign-up brings a new one. The edge verifies tokens by itself, with the keys from here, and asks
+//! here which sessions have ended.
 //!
 //! Mails about orders go out by order's events, which come through Redis streams.
 //!
@@ -27,6 +28,8 @@ pub mod password;
 pub mod address_book;
 pub mod door;
 pub mod profile;
+pub mod revocation;
 pub mod rpc;
 pub mod seed;
+pub mod signing;
 pub mod store;

@@ -13,7 +13,10 @@ async fn main() -> anyhow::Result<()> {
     let config: Config = config::load();
     telemetry::init(&config.logs);
     match config.command {
-        Command::Migrate(database) => app::migrate(&database).await.context("migrate"),
+        Command::Migrate(wanted) => app::migrate(&wanted).await.context("migrate"),
+        Command::RotateSigningKey(wanted) => {
+            app::rotate_signing_key(&wanted).await.context("rotate the signing key")
+        }
         Command::CreateAdmin(admin) => app::create_admin(&admin).await.context("create admin"),
         Command::Seed(wanted) => seed::run(&wanted).await.context("seed"),
         Command::Serve(serve) => {

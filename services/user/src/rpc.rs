@@ -3,6 +3,7 @@
 pub mod account_service;
 pub mod address_book_service;
 pub mod profile_service;
+pub mod revocation_service;
 pub mod token_key_service;
 
 use firstcome_proto::{Reason, Refusal, error_v1::FieldViolation};

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use firstcome_proto::UserId;
+use firstcome_vault::Vault;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -48,7 +49,8 @@ pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
         let password_hash = Hasher::start().hash(password).await?;
         store.seed(&users, &password_hash, wanted.token_ttl).await?;
     }
-    let signer = Signer::new(&store.signing_key().await?, wanted.token_ttl);
+    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
+    let signer = Signer::new(&store.signing_key(&vault).await?, wanted.token_ttl);
     write(&users, &signer, wanted).with_context(|| format!("write {}", wanted.out.display()))?;
     store.close().await;
     let took = started.elapsed();

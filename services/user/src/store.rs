@@ -1,7 +1,9 @@
 //! Accounts, sessions and keys in Postgres: every statement of this service.
 
 mod addresses;
+mod keys;
 mod mails;
+mod revocations;
 
 use std::time::Duration;
 
@@ -10,23 +12,22 @@ use firstcome_proto::{SessionId, UserId};
 use secrecy::SecretString;
 use sqlx::{Connection as _, postgres::types::PgInterval};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::{
     account::{Account, Email, Role, SignUp, SignUpId, State},
     error::Error,
     session::{RefreshToken, Session},
-    token::KeyPair,
 };
 
 pub use addresses::{Entry, NewAddress};
 
 /// No statement here takes longer, unless it waits for a lock that nobody will give back.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The name of the secret that refresh tokens are derived from.
-const REFRESH_SECRET: &str = "refresh";
 /// Users of one statement when seeding: arrays of a few megabytes.
 const SEED_ROWS_MAX: usize = 5_000;
+
+pub use keys::Rotation;
+pub use revocations::Revoked;
 
 /// The rows. Clones share one pool.
 #[derive(Clone)]
@@ -237,66 +238,6 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    /// The newest signing key; makes the first where there is none. Of replicas that start at
-    /// once, one makes it and all read it.
-    pub async fn signing_key(&self) -> Result<KeyPair, Error> {
-        if let Some(key) = self.newest_signing_key().await? {
-            return Ok(key);
-        }
-        let first = KeyPair::generate();
-        sqlx::query!(
-            "insert into signing_keys (key_id, rotation, private_key, public_key)
-             values ($1, 1, $2, $3)
-             on conflict (rotation) do nothing",
-            first.key_id,
-            first.private_key.as_slice(),
-            first.public_key
-        )
-        .execute(&self.pool)
-        .await?;
-        self.newest_signing_key().await?.ok_or(Error::Internal)
-    }
-
-    async fn newest_signing_key(&self) -> Result<Option<KeyPair>, Error> {
-        let row = sqlx::query!(
-            "select key_id, private_key, public_key from signing_keys
-             order by rotation desc limit 1"
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(|row| KeyPair {
-            key_id: row.key_id,
-            private_key: Zeroizing::new(row.private_key),
-            public_key: row.public_key,
-        }))
-    }
-
-    /// Every public key with its id, newest first.
-    pub async fn public_keys(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let rows =
-            sqlx::query!("select key_id, public_key from signing_keys order by rotation desc")
-                .fetch_all(&self.pool)
-                .await?;
-        Ok(rows.into_iter().map(|row| (row.key_id, row.public_key)).collect())
-    }
-
-    /// The secret that refresh tokens are derived from; makes it where there is none.
-    pub async fn refresh_secret(&self) -> Result<Vec<u8>, Error> {
-        let new = Zeroizing::new(rand::random::<[u8; 32]>());
-        sqlx::query!(
-            "insert into secrets (name, value) values ($1, $2) on conflict (name) do nothing",
-            REFRESH_SECRET,
-            new.as_slice()
-        )
-        .execute(&self.pool)
-        .await?;
-        let secret =
-            sqlx::query_scalar!("select value from secrets where name = $1", REFRESH_SECRET)
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(secret)
     }
 
     /// Makes active users and their sessions, or brings them back as they were made.

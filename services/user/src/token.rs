@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
 use firstcome_proto::{SessionId, UserId};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -16,6 +18,13 @@ use crate::{account::Role, error::Error};
 
 /// Who issues the tokens, and whom they are for: this shop.
 pub const ISSUER: &str = "firstcome";
+/// What clocks differ by, and a replica needs to hear of a new key.
+const LEEWAY: Duration = Duration::from_secs(60);
+
+/// How long a token may matter after the last moment at which it could be made.
+pub fn outlived_after(ttl: Duration) -> Duration {
+    ttl.saturating_add(LEEWAY)
+}
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,26 +73,49 @@ impl KeyPair {
     }
 }
 
-/// Signs with one key.
+/// Signs with one key at a time. Clones share it.
 #[derive(Clone)]
 pub struct Signer {
+    current: Arc<RwLock<Arc<Current>>>,
+    ttl: Duration,
+}
+
+/// The key that signs now.
+struct Current {
+    key_id: String,
     header: Header,
     key: EncodingKey,
-    ttl: Duration,
+}
+
+impl From<&KeyPair> for Current {
+    fn from(pair: &KeyPair) -> Self {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(pair.key_id.clone());
+        let key = EncodingKey::from_ed_der(&pair.private_key);
+        Self { key_id: pair.key_id.clone(), header, key }
+    }
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("kid", &self.header.kid).finish_non_exhaustive()
+        f.debug_struct("Signer").field("kid", &self.key_id()).finish_non_exhaustive()
     }
 }
 
 impl Signer {
     /// With this key; its tokens live that long.
     pub fn new(key: &KeyPair, ttl: Duration) -> Self {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(key.key_id.clone());
-        Self { header, key: EncodingKey::from_ed_der(&key.private_key), ttl }
+        Self { current: Arc::new(RwLock::new(Arc::new(key.into()))), ttl }
+    }
+
+    /// With another key from now on.
+    pub fn replace(&self, key: &KeyPair) {
+        *self.current.write() = Arc::new(key.into());
+    }
+
+    /// The `kid` of the tokens that it makes now.
+    pub fn key_id(&self) -> String {
+        self.current.read().key_id.clone()
     }
 
     /// How long a token lives.
@@ -104,7 +136,8 @@ impl Signer {
             nbf: now.as_secs(),
             exp: (now + self.ttl).as_secs(),
         };
-        jsonwebtoken::encode(&self.header, &claims, &self.key)
+        let current = Arc::clone(&self.current.read());
+        jsonwebtoken::encode(&current.header, &claims, &current.key)
             .map_err(|error| Error::internal("sign a token", error))
     }
 }
@@ -137,7 +170,14 @@ mod tests {
         assert_eq!((read.claims.sub, read.claims.sid), (user.to_string(), session.to_string()));
         assert_eq!((read.claims.role.as_str(), read.claims.exp - read.claims.iat), ("admin", 60));
 
-        let other = key(&KeyPair::generate().public_key);
+        let next = KeyPair::generate();
+        let other = key(&next.public_key);
         assert!(jsonwebtoken::decode::<Claims>(&token, &other, &validation).is_err());
+
+        let replica = signer.clone();
+        signer.replace(&next);
+        let token = replica.sign(user, session, Role::User).expect("a token");
+        let read = jsonwebtoken::decode::<Claims>(&token, &other, &validation).expect("the next's");
+        assert_eq!(read.header.kid, Some(next.key_id));
     }
 }

@@ -6,6 +6,8 @@ mod it {
     mod harness;
     mod mail;
     mod order_mail;
+    mod revocations;
     mod session;
     mod sign_up;
+    mod signing_keys;
 }

@@ -1,5 +1,7 @@
 //! TokenKeyService: what the edge needs to verify access tokens by itself.
 
+use std::time::Duration;
+
 use firstcome_proto::user_v1::{
     ListTokenKeysRequest, ListTokenKeysResponse, TokenKey,
     token_key_service_server::TokenKeyService,
@@ -9,7 +11,12 @@ use tonic::{Request, Response, Status};
 use crate::store::Store;
 
 /// The service over the keys.
-pub struct Service(pub Store);
+pub struct Service {
+    /// Where they are.
+    pub store: Store,
+    /// How long a key is listed after the next one has begun to sign.
+    pub keep: Duration,
+}
 
 #[tonic::async_trait]
 impl TokenKeyService for Service {
@@ -17,7 +24,7 @@ impl TokenKeyService for Service {
         &self,
         _: Request<ListTokenKeysRequest>,
     ) -> Result<Response<ListTokenKeysResponse>, Status> {
-        let keys = self.0.public_keys().await?.into_iter();
+        let keys = self.store.public_keys(self.keep).await?.into_iter();
         let keys =
             keys.map(|(key_id, public_key)| TokenKey { key_id, public_key: public_key.into() });
         Ok(Response::new(ListTokenKeysResponse { keys: keys.collect() }))

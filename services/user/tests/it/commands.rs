@@ -11,12 +11,13 @@ use firstcome_user::app::MIGRATIONS;
 use serde_json::Value;
 use sqlx::migrate::Migrator;
 
-use super::harness::{Shop, address};
+use super::harness::{DATA_KEYS, Shop, address};
 
-fn user(database: &TestDatabase, arguments: &[&str]) -> Output {
+pub fn user(database: &TestDatabase, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_firstcome-user"))
         .args(arguments)
         .env("FIRSTCOME_DATABASE_URL", &database.url)
+        .env("FIRSTCOME_DATA_KEYS", DATA_KEYS)
         .env_remove("FIRSTCOME_DEVELOPMENT")
         .output()
         .expect("the binary runs")

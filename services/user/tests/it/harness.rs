@@ -12,6 +12,7 @@ use firstcome_proto::{
         TokenPair, VerifyEmailRequest, account_service_client::AccountServiceClient,
         address_book_service_client::AddressBookServiceClient,
         profile_service_client::ProfileServiceClient,
+        revocation_service_client::RevocationServiceClient,
         token_key_service_client::TokenKeyServiceClient,
     },
 };
@@ -28,6 +29,7 @@ use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
 pub const PASSWORD: &str = "passw0rd!";
+/// What every test seals with.
 pub const DATA_KEYS: &str = "1:0101010101010101010101010101010101010101010101010101010101010101";
 
 pub struct Shop {
@@ -36,6 +38,7 @@ pub struct Shop {
     pub keys: TokenKeyServiceClient<Channel>,
     pub profiles: ProfileServiceClient<Channel>,
     pub books: AddressBookServiceClient<Channel>,
+    pub revocations: RevocationServiceClient<Channel>,
     mailbox: TempDir,
     shutdown: Shutdown,
 }
@@ -84,7 +87,8 @@ impl Shop {
             accounts: AccountServiceClient::new(channel.clone()),
             keys: TokenKeyServiceClient::new(channel.clone()),
             profiles: ProfileServiceClient::new(channel.clone()),
-            books: AddressBookServiceClient::new(channel),
+            books: AddressBookServiceClient::new(channel.clone()),
+            revocations: RevocationServiceClient::new(channel),
             mailbox,
             shutdown,
         }
