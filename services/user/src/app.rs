@@ -11,6 +11,7 @@ use firstcome_proto::user_v1::{
     token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
+use firstcome_vault::Vault;
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -23,7 +24,9 @@ use crate::{
     door::Door,
     mail::Mailer,
     order_mail::OrderMails,
+    outbox::Outbox,
     password::Hasher,
+    postman::Postman,
     profile::Profiles,
     rpc::{account_service, profile_service, token_key_service},
     session::RefreshSecret,
@@ -45,6 +48,7 @@ pub struct App {
     codes: Codes,
     hasher: Hasher,
     mailer: Mailer,
+    letters: Outbox,
     signer: Signer,
     refresh_secret: RefreshSecret,
     refresh_ttl: Duration,
@@ -61,6 +65,8 @@ impl App {
         let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
         let hasher = Hasher::start();
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
+        let vault = Vault::new(&config.data_keys.keyring()?);
+        let letters = Outbox::new(store.clone(), vault);
         let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
         let refresh_secret = match &config.refresh_secret {
             Some(secret) => secret.expose_secret().as_bytes().to_vec(),
@@ -73,6 +79,7 @@ impl App {
             codes,
             hasher,
             mailer,
+            letters,
             signer,
             refresh_secret: RefreshSecret::new(refresh_secret),
             refresh_ttl: config.refresh_token_ttl,
@@ -87,16 +94,16 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, redis, codes, hasher, mailer, signer, .. } = self;
-        let order_mails = OrderMails::new(store.clone(), mailer.clone());
+        let Self { credentials, store, redis, codes, hasher, mailer, letters, signer, .. } = self;
+        Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
+        let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
         let door = Door {
             store: store.clone(),
             codes,
             hasher,
-            mailer,
-            shutdown: shutdown.clone(),
+            letters,
             signer,
             refresh_secret: self.refresh_secret,
             refresh_ttl: self.refresh_ttl,

@@ -1,5 +1,6 @@
 //! Accounts, sessions and keys in Postgres: every statement of this service.
 
+mod letters;
 mod mails;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 mod it {
     mod commands;
     mod harness;
+    mod letters;
     mod mail;
     mod order_mail;
     mod session;

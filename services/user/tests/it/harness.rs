@@ -26,6 +26,7 @@ use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
 pub const PASSWORD: &str = "passw0rd!";
+pub const DATA_KEYS: &str = "1:0101010101010101010101010101010101010101010101010101010101010101";
 
 pub struct Shop {
     pub database: TestDatabase,
@@ -63,6 +64,7 @@ impl Shop {
             format!("--database-url={}", database.url),
             format!("--redis-url={}", stores().await.redis_url()),
             format!("--mail-dir={}", mailbox.path().display()),
+            format!("--data-keys={DATA_KEYS}"),
         ];
         let flags = flags.iter().map(|&flag| flag.to_owned());
         let config = Config::parse_from(common.into_iter().chain(flags));
