@@ -8,4 +8,5 @@ mod it {
     mod order_mail;
     mod session;
     mod sign_up;
+    mod smtp;
 }
