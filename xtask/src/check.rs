@@ -19,6 +19,9 @@ const ROUNDS_VARIABLE: &str = "FIRSTCOME_RACE_ROUNDS";
 /// Where payment's tests find stripe-mock.
 const STRIPE_MOCK_VARIABLE: &str = "FIRSTCOME_STRIPE_MOCK";
 
+/// Where user's tests find a Python with aiosmtpd.
+const AIOSMTPD_VARIABLE: &str = "FIRSTCOME_AIOSMTPD";
+
 /// Which steps.
 #[derive(clap::Args)]
 pub struct TestArgs {
@@ -176,6 +179,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::stripe_mock() {
                 Ok(mock) => drop(tests.env(STRIPE_MOCK_VARIABLE, mock)),
                 Err(error) => skipped.push(format!("payment's test on stripe-mock: {error:#}")),
+            }
+            match tool::aiosmtpd() {
+                Ok(python) => drop(tests.env(AIOSMTPD_VARIABLE, python)),
+                Err(error) => skipped.push(format!("user's tests on aiosmtpd: {error:#}")),
             }
             tool::run(tests.args(["test", "--workspace"]))
         }

@@ -1,5 +1,5 @@
-//! Programs that only some steps need: installed under `.dev/tools` by the machine's own npm or
-//! Go, or else the step is skipped.
+//! Programs that only some steps need: installed under `.dev/tools` by the machine's own npm, Go
+//! or Python, or else the step is skipped.
 
 use std::{
     env, fs,
@@ -17,13 +17,15 @@ const BUF: &str = "@bufbuild/buf@1.75.0";
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
 /// Checks what we ask of Stripe against the description of its API.
 const STRIPE_MOCK: &str = "github.com/stripe/stripe-mock@v0.203.0";
+/// Takes mail as mail servers do.
+const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
 /// buf, or why there is none.
 pub fn buf() -> Result<PathBuf> {
     let folder = tools().join("npm");
     let program = folder.join("node_modules/.bin/buf");
     let version = BUF.rsplit('@').next().unwrap_or_default();
-    if answers(&program, "--version", version) {
+    if answers(&program, &["--version"], version) {
         return Ok(program);
     }
     if !exists("npm") {
@@ -45,6 +47,24 @@ pub fn grpcurl() -> Result<PathBuf> {
 /// stripe-mock, or why there is none.
 pub fn stripe_mock() -> Result<PathBuf> {
     go_program("stripe-mock", STRIPE_MOCK)
+}
+
+/// A Python that has aiosmtpd, or why there is none.
+pub fn aiosmtpd() -> Result<PathBuf> {
+    let folder = tools().join("python");
+    let program = folder.join("bin/python");
+    let version = AIOSMTPD.rsplit('=').next().unwrap_or_default();
+    if answers(&program, &["-m", "aiosmtpd", "--version"], version) {
+        return Ok(program);
+    }
+    if !exists("python3") {
+        bail!("no python3 on this machine to install {AIOSMTPD} with");
+    }
+    eprintln!("installing {AIOSMTPD} with python3 into {} ...", folder.display());
+    // Debian's python3 may come without the module that does this.
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(Command::new(&program).args(["-m", "pip", "install", "--quiet", AIOSMTPD]))?;
+    Ok(program)
 }
 
 fn go_program(name: &str, module: &str) -> Result<PathBuf> {
@@ -77,9 +97,9 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn answers(program: &Path, argument: &str, wanted: &str) -> bool {
+fn answers(program: &Path, arguments: &[&str], wanted: &str) -> bool {
     let mut command = Command::new(program);
-    let output = command.arg(argument).stderr(Stdio::piped()).output();
+    let output = command.args(arguments).stderr(Stdio::piped()).output();
     output.is_ok_and(|output| {
         let said = [output.stdout, output.stderr].concat();
         String::from_utf8_lossy(&said).contains(wanted)

@@ -27,7 +27,9 @@ use crate::{
     door::Door,
     mail::Mailer,
     order_mail::OrderMails,
+    outbox::Outbox,
     password::Hasher,
+    postman::Postman,
     profile::Profiles,
     revocation,
     rpc::{
@@ -56,6 +58,7 @@ pub struct App {
     codes: Codes,
     hasher: Hasher,
     mailer: Mailer,
+    letters: Outbox,
     signer: Signer,
     refresh_secret: RefreshSecret,
     refresh_ttl: Duration,
@@ -79,6 +82,7 @@ impl App {
         let hasher = Hasher::start();
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
         let signer = Signer::new(&store.signing_key(&vault).await?, config.access_token_ttl);
+        let letters = Outbox::new(store.clone(), vault.clone());
         let refresh_secret = match &config.refresh_secret {
             Some(secret) => secret.expose_secret().as_bytes().to_vec(),
             None => store.refresh_secret(&vault).await?.to_vec(),
@@ -92,6 +96,7 @@ impl App {
             codes,
             hasher,
             mailer,
+            letters,
             signer,
             refresh_secret: RefreshSecret::new(refresh_secret),
             refresh_ttl: config.refresh_token_ttl,
@@ -106,21 +111,20 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self {
-            credentials, vault, store, addresses, redis, codes, hasher, mailer, signer, ..
-        } = self;
+        let Self { credentials, vault, store, addresses, redis, codes, .. } = self;
+        let Self { hasher, mailer, letters, signer, .. } = self;
         let keep = token::outlived_after(signer.ttl());
         shutdown.spawn(signing::follow(store.clone(), vault, signer.clone(), shutdown.clone()));
         shutdown.spawn(revocation::forget(store.clone(), keep, shutdown.clone()));
-        let order_mails = OrderMails::new(store.clone(), mailer.clone());
+        Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
+        let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
         let door = Door {
             store: store.clone(),
             codes,
             hasher,
-            mailer,
-            shutdown: shutdown.clone(),
+            letters,
             signer,
             refresh_secret: self.refresh_secret,
             refresh_ttl: self.refresh_ttl,

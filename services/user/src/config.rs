@@ -5,11 +5,14 @@ use std::{path::PathBuf, str::FromStr as _, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::config::{Logs, Serve as Mesh, Validate};
 use firstcome_vault::{DataKeys, Index};
-use lettre::{AsyncSmtpTransport, Tokio1Executor, message::Mailbox};
+use lettre::message::Mailbox;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::account::{Email, Password};
+use crate::{
+    account::{Email, Password},
+    mail::Server,
+};
 
 /// Log-ins are bounded by password hashing long before they are by connections.
 const CONNECTIONS_DEFAULT: u32 = 8;
@@ -137,15 +140,28 @@ pub struct Serve {
 /// Over SMTP, or else into a folder.
 #[derive(Args, Clone, Debug)]
 pub struct Mail {
-    /// A mail server, as `smtps://user:password@host:465`.
+    /// A mail server, as `smtps://user:password@host:465` or `smtp://host:587?tls=required`, with
+    /// the name to greet it with behind, if need be, as in `smtps://host/shop.example`. To this
+    /// machine itself, and where `tls=none` says so, smtp:// goes in the clear.
     #[arg(long, env = "FIRSTCOME_SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<SecretString>,
+    /// A PEM file of the authorities that vouch for the mail server, in place of the public ones.
+    #[arg(long, env = "FIRSTCOME_SMTP_AUTHORITY")]
+    pub smtp_authority: Option<PathBuf>,
     /// Without a mail server: a folder that gets one file for each mail.
     #[arg(long, env = "FIRSTCOME_MAIL_DIR")]
     pub mail_dir: Option<PathBuf>,
     /// Who the mails are from.
     #[arg(long, env = "FIRSTCOME_MAIL_FROM", default_value = MAIL_FROM_DEFAULT)]
     pub mail_from: Mailbox,
+}
+
+impl Mail {
+    /// The mail server, if there is one, or what is wrong with it.
+    pub fn server(&self) -> Option<Result<Server, String>> {
+        let url = self.smtp_url.as_ref()?;
+        Some(Server::read(url.expose_secret(), self.smtp_authority.as_deref()))
+    }
 }
 
 /// What `create-admin` needs.
@@ -238,12 +254,12 @@ impl Validate for Serve {
         faults.extend(self.keys.faults());
         faults
             .extend(Index::new(&self.index_key).err().map(|fault| format!("--index-key: {fault}")));
-        if let Some(url) = &self.mail.smtp_url {
-            if AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret()).is_err() {
-                faults.push("--smtp-url is not an smtp:// or smtps:// address".into());
+        match self.mail.server() {
+            Some(server) => faults.extend(server.err()),
+            None if self.mail.mail_dir.is_none() => {
+                faults.push("either --smtp-url or --mail-dir says how mail leaves".into());
             }
-        } else if self.mail.mail_dir.is_none() {
-            faults.push("either --smtp-url or --mail-dir says how mail leaves".into());
+            None => {}
         }
         let secret = self.refresh_secret.as_ref().map(|secret| secret.expose_secret());
         if secret.is_some_and(|secret| secret.len() < REFRESH_SECRET_BYTES_MIN) {

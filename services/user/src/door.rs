@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use firstcome_mesh::{Shutdown, failpoint};
+use firstcome_mesh::failpoint;
 use firstcome_proto::{SessionId, UserId};
 use uuid::Uuid;
 
@@ -13,7 +13,9 @@ use crate::{
     account::{Account, Email, Password, Role, SignUp, SignUpId, State},
     code::{Code, Codes},
     error::Error,
-    mail::{Letter, Mailer},
+    language::Language,
+    letter::{Letter, Matter},
+    outbox::Outbox,
     password::Hasher,
     session::{self, RefreshSecret, RefreshToken, Verdict},
     store::Store,
@@ -29,10 +31,8 @@ pub struct Door {
     pub codes: Codes,
     /// Passwords.
     pub hasher: Hasher,
-    /// Mail, sent after the answer.
-    pub mailer: Mailer,
-    /// Whoever waits for the mail to leave when the process ends.
-    pub shutdown: Shutdown,
+    /// Mail, which leaves after the answer.
+    pub letters: Outbox,
     /// Access tokens.
     pub signer: Signer,
     /// Refresh tokens.
@@ -67,7 +67,8 @@ impl Door {
         self.codes.put(&signup.email, &code, id).await?;
         failpoint::hit("user.after_code");
         let (to, ttl) = (signup.email, self.codes.ttl());
-        self.post(if new { Letter::Code { to, code, ttl } } else { Letter::AlreadyHere { to } });
+        let matter = if new { Matter::SignUpCode { code, ttl } } else { Matter::AlreadyHere };
+        self.letters.post(Letter { to, language: Language::default(), matter }).await?;
         Ok(ttl)
     }
 
@@ -153,16 +154,5 @@ impl Door {
             refresh,
             refresh_ttl: self.refresh_ttl,
         })
-    }
-
-    /// Sends in a task of its own: a slow mail server must not tell known addresses from unknown
-    /// ones, nor hold the caller. A mail that does not leave is asked for again by its reader.
-    fn post(&self, letter: Letter) {
-        let mailer = self.mailer.clone();
-        self.shutdown.spawn(async move {
-            if let Err(error) = mailer.send(&letter).await {
-                tracing::error!(%error, "mail does not leave");
-            }
-        });
     }
 }

@@ -4,26 +4,32 @@
 //! new sign-up brings a new one. The edge verifies tokens by itself, with the keys from here, and asks
 //! here which sessions have ended.
 //!
-//! Mails about orders go out by order's events, which come through Redis streams.
+//! Mails about orders go out by order's events, which come through Redis streams. Every letter
+//! waits in an outbox, sealed, until the postman of some replica takes it.
 //!
 //! Failpoints: `user.after_signup` (the account is saved, no code yet), `user.after_code` (the
 //! code is good, no mail yet), `user.after_activation`, `user.after_session`,
 //! `user.after_rotation` (the row has moved, the caller does not know), `user.after_mail_record`
-//! (mails about orders are on record, none has left).
+//! (mails about orders are on record and in the outbox, none has left), `user.after_letters_taken`
+//! (letters are out of the outbox, none has left).
 
 pub mod app;
 pub mod config;
 pub mod error;
 
 pub mod account;
+pub mod language;
+pub mod letter;
+pub mod news;
 pub mod session;
 pub mod token;
 
 pub mod code;
 pub mod mail;
-pub mod news;
 pub mod order_mail;
+pub mod outbox;
 pub mod password;
+pub mod postman;
 
 pub mod address_book;
 pub mod door;

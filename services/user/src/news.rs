@@ -19,6 +19,15 @@ pub enum News {
 }
 
 impl News {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Ordered,
+        Self::Shipped,
+        Self::Cancelled { refunded: false },
+        Self::Cancelled { refunded: true },
+        Self::Refunded,
+    ];
+
     /// What a step of an order's life means to its buyer; `None` when nobody needs a mail.
     pub fn of(from: OrderState, to: OrderState) -> Option<Self> {
         match to {
@@ -30,6 +39,22 @@ impl News {
             OrderState::Returned => Some(Self::Refunded),
             _ => None,
         }
+    }
+
+    /// The word for it in the database and in the templates of letters.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Shipped => "shipped",
+            Self::Cancelled { refunded: false } => "cancelled",
+            Self::Cancelled { refunded: true } => "cancelled_and_refunded",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    /// Reads what [`Self::word`] wrote.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|news| news.word() == word)
     }
 }
 

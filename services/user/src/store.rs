@@ -2,6 +2,7 @@
 
 mod addresses;
 mod keys;
+mod letters;
 mod mails;
 mod revocations;
 

@@ -4,10 +4,12 @@ mod it {
     mod addresses;
     mod commands;
     mod harness;
+    mod letters;
     mod mail;
     mod order_mail;
     mod revocations;
     mod session;
     mod sign_up;
     mod signing_keys;
+    mod smtp;
 }

@@ -1,22 +1,29 @@
 //! What was mailed about orders, and the events that could not be.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use firstcome_events::Parked;
+use sqlx::Connection as _;
 use uuid::Uuid;
 
-use super::{Store, interval};
-use crate::{account::Email, error::Error, news::News, order_mail::Notice};
+use super::{Store, interval, letters::save_with};
+use crate::{account::Email, error::Error, language::Language, order_mail::Notice, outbox::Sealed};
 
 impl Store {
-    /// Records the mails of these notices, and gives the addresses of those that are to be sent
-    /// now: not of those that were recorded before, nor of readers who are gone or never proved
-    /// their address, nor of those whose address is none.
-    pub async fn record_mails(&self, notices: &[Notice]) -> Result<Vec<(Uuid, Email)>, Error> {
+    /// Records the mails of these notices and saves their letters, in one transaction: no letter
+    /// for what was recorded before, nor for readers who are gone or never proved their address,
+    /// nor where the address is none. Gives how many letters there are.
+    pub async fn record_mails(
+        &self,
+        notices: &[Notice],
+        seal: impl Fn(&Notice, Email, Language) -> Sealed,
+    ) -> Result<usize, Error> {
         let events: Vec<Uuid> = notices.iter().map(|notice| notice.event_id).collect();
         let users: Vec<Uuid> = notices.iter().map(|notice| notice.user.0).collect();
         let orders: Vec<Uuid> = notices.iter().map(|notice| notice.order.0).collect();
         let news: Vec<&str> = notices.iter().map(|notice| notice.news.word()).collect();
+        let mut lent = self.pool.acquire().await?;
+        let mut transaction = lent.begin().await?;
         // Sorted, so that two batches that share events wait for each other in one order only.
         let rows = sqlx::query!(
             r#"with wanted as materialized (
@@ -41,41 +48,23 @@ impl Store {
             &orders,
             &news as &[&str],
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *transaction)
         .await?;
-        // They are on record now, and what is on record is not given again: a fault of one address
-        // must not become the fault of all.
-        let to_send = rows.into_iter().filter_map(|row| {
+        let by_event: HashMap<Uuid, &Notice> = notices.iter().map(|it| (it.event_id, it)).collect();
+        // A fault of one address must not become the fault of all.
+        let letters = rows.into_iter().filter_map(|row| {
             let Ok(address) = Email::from_field("email", &row.email) else {
                 let event = row.event_id;
                 tracing::warn!(%event, "an account's address is none, its mail is given up");
                 return None;
             };
-            Some((row.event_id, address))
+            Some(seal(by_event[&row.event_id], address, Language::default()))
         });
-        Ok(to_send.collect())
-    }
-
-    /// Saves that these mails left.
-    pub async fn mark_mailed(&self, events: &[Uuid]) -> Result<(), Error> {
-        sqlx::query!(
-            "update order_mails set sent_at = clock_timestamp() where event_id = any($1)",
-            events
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Takes the records back of mails that surely did not leave, so that they may be sent later.
-    pub async fn withdraw_mails(&self, events: &[Uuid]) -> Result<(), Error> {
-        sqlx::query!(
-            "delete from order_mails where event_id = any($1) and sent_at is null",
-            events
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        let letters: Vec<Sealed> = letters.collect();
+        save_with(&mut transaction, &letters).await?;
+        transaction.commit().await?;
+        lent.give_back();
+        Ok(letters.len())
     }
 
     /// Deletes records of mails that are older; gives how many.
@@ -114,18 +103,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-}
-
-impl News {
-    /// The database's word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ordered => "ordered",
-            Self::Shipped => "shipped",
-            Self::Cancelled { refunded: false } => "cancelled",
-            Self::Cancelled { refunded: true } => "cancelled_and_refunded",
-            Self::Refunded => "refunded",
-        }
     }
 }

@@ -17,7 +17,7 @@ pub async fn listen(listener: TcpListener, mails: mpsc::UnboundedSender<String>)
     }
 }
 
-/// Turns away, for now or for good, whoever's address says so.
+/// Turns away, for now or for good, or says nothing to whoever's address says so.
 async fn take(client: TcpStream, mails: mpsc::UnboundedSender<String>) -> std::io::Result<()> {
     let mut client = BufReader::new(client);
     client.write_all(b"220 shop\r\n").await?;
@@ -41,6 +41,7 @@ async fn take(client: TcpStream, mails: mpsc::UnboundedSender<String>) -> std::i
                 mail = Some(String::new());
                 b"354 go on\r\n"
             }
+            (None, text) if text.starts_with("RCPT TO:<mute-") => std::future::pending().await,
             (None, text) if text.starts_with("RCPT TO:<gone-") => b"550 nobody here\r\n",
             (None, text) if text.starts_with("RCPT TO:<busy-") => b"450 try later\r\n",
             (None, _) => b"250 fine\r\n",

@@ -1,6 +1,6 @@
 //! Order's events become mails: one for each, whatever happens on the way.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use firstcome_events::{Streams, consumer::Settings, streams::shard_of};
@@ -15,11 +15,14 @@ use firstcome_proto::{
 use firstcome_redis::{RedisPool, keys};
 use firstcome_testkit::{TestDatabase, eventually, stores};
 use firstcome_user::{
+    account::Email,
     app::MIGRATIONS,
     config::Mail,
+    letter::{Letter, Matter},
     mail::Mailer,
     news::News,
     order_mail::{Notice, OrderMails},
+    postman::Postman,
     store::Store,
 };
 use fred::{clients::Client, interfaces::StreamsInterface as _, types::Value};
@@ -30,6 +33,7 @@ use uuid::Uuid;
 
 use super::{
     harness::{address, read_mails},
+    letters::outbox,
     mail::listen,
 };
 
@@ -73,11 +77,14 @@ impl Post {
     async fn replica_with(&self, smtp_url: Option<String>) {
         let mail = Mail {
             smtp_url: smtp_url.map(Into::into),
+            smtp_authority: None,
             mail_dir: Some(self.mailbox.path().to_owned()),
             mail_from: "firstcome <no-reply@firstcome.example>".parse().expect("an address"),
         };
         let store = Store::connect(&self.database.url.clone().into(), 4).await.expect("connects");
-        let mails = OrderMails::new(store, Mailer::new(&mail).await.expect("a way out"));
+        let (outbox, mailer) = (outbox(&store), Mailer::new(&mail).await.expect("a way out"));
+        Postman::new(store.clone(), outbox.clone(), mailer).start(&self.shutdown);
+        let mails = OrderMails::new(store, outbox);
         mails.start(&self.redis, &self.streams, QUICK, &self.shutdown);
     }
 
@@ -130,6 +137,10 @@ impl Post {
             })
             .await;
         }
+    }
+
+    async fn got(&self, email: &str, count: usize) {
+        eventually(SOON, || async { self.mails(email).len() >= count }).await;
     }
 
     fn mails(&self, email: &str) -> Vec<String> {
@@ -194,7 +205,7 @@ async fn two_replicas_send_one_mail_for_each_event_however_often_it_is_told() {
             mails[0]
         );
     }
-    assert_eq!(post.count("select count(*) from order_mails where sent_at is not null").await, 30);
+    assert_eq!(post.count("select count(*) from letters").await, 0);
     assert_eq!(post.count("select count(*) from order_mails").await, 30);
 }
 
@@ -218,6 +229,7 @@ async fn a_buyer_is_told_of_four_steps_and_of_no_others() {
         post.tell(&step(user, from, to)).await;
     }
     post.at_rest().await;
+    post.got(&email, 5).await;
     let mut said: Vec<String> = post.mails(&email);
     said.sort_by_key(|mail| mail.split_once("\n\n").map(|(_, body)| body.to_owned()));
     let said: Vec<&str> = said.iter().map(|mail| mail.lines().nth(3).unwrap()).collect();
@@ -245,6 +257,7 @@ async fn who_is_gone_or_never_proved_the_address_gets_no_mail() {
         post.tell(&step(user, OrderState::Preparing, OrderState::Cancelled)).await;
     }
     post.at_rest().await;
+    post.got(&told, 1).await;
     assert_eq!(post.mails(&told).len(), 1);
     assert!(post.mails(&silent).is_empty() && post.mails(&forgotten).is_empty());
     assert_eq!(post.count("select count(*) from order_mails").await, 1);
@@ -284,18 +297,19 @@ async fn a_mail_server_that_is_away_gets_each_mail_once_when_it_is_back() {
         readers.push(email);
     }
     post.replica_with(Some(format!("smtp://{server}"))).await;
-    // They were on record before, and are no longer.
-    let recorded = "select pg_stat_get_tuples_deleted('order_mails'::regclass)";
-    eventually(SOON, || async { post.count(recorded).await > 0 }).await;
+    // All are posted, and one was taken and came back.
+    let knocked = "select pg_stat_get_tuples_deleted('letters'::regclass)";
+    eventually(SOON, || async { post.count(knocked).await > 0 }).await;
+    eventually(SOON, || async { post.count("select count(*) from letters").await == 5 }).await;
     let (sender, mut mails) = mpsc::unbounded_channel();
     let listener = TcpListener::bind(server).await.unwrap();
     tokio::spawn(listen(listener, sender));
-    post.at_rest().await;
     let mut got = Vec::new();
-    while let Ok(mail) = mails.try_recv() {
-        got.push(mail);
+    while got.len() < 5 {
+        let mail = tokio::time::timeout(SOON, mails.recv()).await;
+        got.push(mail.expect("a mail in time").expect("a mail"));
     }
-    assert_eq!(got.len(), 5, "{got:#?}");
+    assert!(mails.try_recv().is_err(), "no more than those");
     for email in readers {
         assert_eq!(got.iter().filter(|mail| mail.contains(&format!("To: {email}\n"))).count(), 1);
     }
@@ -318,14 +332,15 @@ async fn a_reader_whose_server_turns_mail_away_stops_nobody() {
     }
     post.replica_with(Some(format!("smtp://{server}"))).await;
     post.at_rest().await;
-    let mail = mails.try_recv().expect("the third has its mail");
+    let mail = tokio::time::timeout(SOON, mails.recv()).await.expect("in time");
+    let mail = mail.expect("the third has its mail");
     assert!(mail.contains(&format!("To: {email}\n")), "{mail}");
+    // Who is busy is asked again, who is gone is not.
+    let again = "select count(*) from letters where refusals >= 2";
+    eventually(SOON, || async { post.count(again).await == 1 }).await;
+    assert_eq!(post.count("select count(*) from order_mails").await, 3);
+    assert_eq!(post.count("select count(*) from parked_events").await, 0);
     assert!(mails.try_recv().is_err(), "nobody else has");
-    let parked: Vec<(i32, String)> = sqlx::query_as("select deliveries, error from parked_events")
-        .fetch_all(&post.database.pool)
-        .await
-        .unwrap();
-    assert_eq!(parked, [(5, "the mail server said 450".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,13 +383,18 @@ async fn an_address_that_is_none_loses_its_own_mail_only() {
         total: Total { amount_minor: 1, currency: Currency::parse("KRW").unwrap() },
         news: News::Shipped,
     });
-    let recorded = store.record_mails(&notices).await.unwrap();
-    let mut to: Vec<_> = recorded.iter().map(|(event, email)| (*event, email.as_str())).collect();
-    let mut want = [(notices[0].event_id, &*first), (notices[2].event_id, &*second)];
-    to.sort();
+    let (outbox, to) = (outbox(&store), Mutex::new(Vec::new()));
+    let seal = |notice: &Notice, email: Email, language| {
+        to.lock().unwrap().push((notice.event_id, email.as_str().to_owned()));
+        outbox.seal(notice.event_id, &Letter { to: email, language, matter: Matter::AlreadyHere })
+    };
+    assert_eq!(store.record_mails(&notices, seal).await.unwrap(), 2);
+    let mut want = [(notices[0].event_id, first), (notices[2].event_id, second)];
     want.sort();
-    assert_eq!(to, want);
-    assert!(store.record_mails(&notices).await.unwrap().is_empty(), "all three are on record");
+    let mut told = to.lock().unwrap().clone();
+    told.sort();
+    assert_eq!(told, want);
+    assert_eq!(store.record_mails(&notices, seal).await.unwrap(), 0, "all three are on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]
