@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, consumer};
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
@@ -19,15 +19,18 @@ use crate::{
     account::{Email, Password},
     address_book::AddressBook,
     code::Codes,
-    config::{CreateAdmin, Database, Serve},
+    config::{CreateAdmin, Serve, Upkeep},
     door::Door,
+    dormancy,
+    guard::Guard,
     mail::Mailer,
     order_mail::OrderMails,
     password::Hasher,
     profile::Profiles,
     rpc::{account_service, profile_service, token_key_service},
     session::RefreshSecret,
-    store::Store,
+    store::{Resealed, SEALED, Store},
+    throttle::Throttle,
     token::Signer,
 };
 
@@ -40,15 +43,15 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Everything that serving needs, connected.
 pub struct App {
     credentials: Option<Credentials>,
-    store: Store,
+    guard: Guard,
     redis: RedisPool,
     codes: Codes,
-    hasher: Hasher,
     mailer: Mailer,
     signer: Signer,
     refresh_secret: RefreshSecret,
     refresh_ttl: Duration,
     refresh_replay: Duration,
+    dormant_after: Duration,
 }
 
 impl App {
@@ -56,10 +59,12 @@ impl App {
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let credentials = config.mesh.tls.open()?;
         let url = &config.database.database_url;
-        let store = Store::connect(url, config.database_connections).await.context("database")?;
+        let (keys, connections) = (&config.keys, config.database_connections);
+        let store = Store::connect(url, keys, connections).await.context("database")?;
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
-        let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
-        let hasher = Hasher::start();
+        let codes = Codes::new(&redis, keys.index(), config.code_ttl, config.code_cooldown);
+        let codes = codes.await.context("redis functions")?;
+        let throttle = Throttle::new(&redis, keys.index()).await.context("redis functions")?;
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
         let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
         let refresh_secret = match &config.refresh_secret {
@@ -68,15 +73,15 @@ impl App {
         };
         Ok(Self {
             credentials,
-            store,
+            guard: Guard { store, hasher: Hasher::start(), throttle },
             redis,
             codes,
-            hasher,
             mailer,
             signer,
             refresh_secret: RefreshSecret::new(refresh_secret),
             refresh_ttl: config.refresh_token_ttl,
             refresh_replay: config.refresh_replay,
+            dormant_after: config.dormant_after,
         })
     }
 
@@ -87,14 +92,15 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, redis, codes, hasher, mailer, signer, .. } = self;
+        let Self { credentials, guard, redis, codes, mailer, signer, .. } = self;
+        let store = guard.store.clone();
+        dormancy::start(store.clone(), self.dormant_after, &shutdown);
         let order_mails = OrderMails::new(store.clone(), mailer.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
         let door = Door {
-            store: store.clone(),
+            guard: guard.clone(),
             codes,
-            hasher,
             mailer,
             shutdown: shutdown.clone(),
             signer,
@@ -107,7 +113,7 @@ impl App {
             .routes()
             .add_service(AccountServiceServer::new(account_service::Service(door)))
             .add_service(ProfileServiceServer::new(profile_service::Service {
-                profiles: Profiles { store: store.clone() },
+                profiles: Profiles { guard },
                 addresses: AddressBook { store: store.clone() },
             }))
             .add_service(TokenKeyServiceServer::new(token_key_service::Service(store.clone())));
@@ -122,9 +128,40 @@ impl App {
     }
 }
 
-/// Brings the schema up to date.
-pub async fn migrate(database: &Database) -> anyhow::Result<()> {
-    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")
+/// Brings the schema up to date, and seals what the last release left in the clear. Once the last
+/// process of that release is gone, it is worth running again.
+pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
+    let Upkeep { database, keys } = upkeep;
+    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")?;
+    let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
+    let mut sealed = 0;
+    loop {
+        let rows = store.seal_clear().await.context("seal what is clear")?;
+        sealed += rows;
+        if rows == 0 {
+            break;
+        }
+    }
+    store.close().await;
+    tracing::info!(accounts = sealed, "sealed what was clear");
+    Ok(())
+}
+
+/// Seals anew what is under older keys, and prints how many fields that were.
+pub async fn rotate_keys(upkeep: &Upkeep) -> anyhow::Result<()> {
+    let Upkeep { database, keys } = upkeep;
+    let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
+    let mut all = Resealed::default();
+    for (column, key) in SEALED {
+        let Resealed { fields, unopened } = store.reseal(column, key).await.context(*column)?;
+        tracing::info!(column, fields, unopened, "sealed anew");
+        all.fields += fields;
+        all.unopened += unopened;
+    }
+    store.close().await;
+    println!("{}", all.fields);
+    ensure!(all.unopened == 0, "{} fields do not open and are left as they are", all.unopened);
+    Ok(())
 }
 
 /// Makes an operator's account, or makes an account an operator's, and prints its id.
@@ -132,7 +169,8 @@ pub async fn create_admin(wanted: &CreateAdmin) -> anyhow::Result<()> {
     let email = Email::from_field("email", &wanted.email).expect("the configuration was checked");
     let password = Password::new("password", wanted.password.clone());
     let password = password.expect("the configuration was checked");
-    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
+    let url = &wanted.database.database_url;
+    let store = Store::connect(url, &wanted.keys, 1).await.context("database")?;
     let password_hash = Hasher::start().hash(password).await?;
     let user = store.create_admin(&email, &password_hash).await?;
     store.close().await;

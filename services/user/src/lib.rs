@@ -1,13 +1,15 @@
 //! user knows who people are: accounts, sessions, and the tokens that let them in.
 //!
-//! Postgres holds everything that must last. Redis holds the mailed codes, which may be lost: a
-//! new sign-up brings a new one. The edge verifies tokens by itself, with the keys from here.
+//! Postgres holds everything that must last, personal data sealed. Redis holds the mailed codes and
+//! counts wrong passwords; both may be lost: a code is asked for again, and a count begins again.
+//! The edge verifies tokens by itself, with the keys from here.
 //!
 //! Mails about orders go out by order's events, which come through Redis streams.
 //!
 //! Failpoints: `user.after_signup` (the account is saved, no code yet), `user.after_code` (the
 //! code is good, no mail yet), `user.after_activation`, `user.after_session`,
-//! `user.after_rotation` (the row has moved, the caller does not know), `user.after_mail_record`
+//! `user.after_rotation` (the row has moved, the caller does not know),
+//! `user.after_password`, `user.after_deletion`, `user.after_mail_record`
 //! (mails about orders are on record, none has left).
 
 pub mod app;
@@ -19,13 +21,16 @@ pub mod session;
 pub mod token;
 
 pub mod code;
+pub mod guard;
 pub mod mail;
 pub mod news;
 pub mod order_mail;
 pub mod password;
+pub mod throttle;
 
 pub mod address_book;
 pub mod door;
+pub mod dormancy;
 pub mod profile;
 pub mod rpc;
 pub mod seed;

@@ -48,6 +48,15 @@ pub enum Letter {
         /// To whom.
         to: Email,
     },
+    /// To somebody who forgot a password.
+    Reset {
+        /// To whom.
+        to: Email,
+        /// The proof.
+        code: Code,
+        /// How long it lives.
+        ttl: Duration,
+    },
     /// To somebody whose order got on.
     Order {
         /// To whom.
@@ -112,13 +121,17 @@ impl From<std::io::Error> for Fault {
 impl Letter {
     fn to(&self) -> &Email {
         match self {
-            Self::Code { to, .. } | Self::AlreadyHere { to } | Self::Order { to, .. } => to,
+            Self::Code { to, .. }
+            | Self::AlreadyHere { to }
+            | Self::Reset { to, .. }
+            | Self::Order { to, .. } => to,
         }
     }
 
     fn subject(&self) -> &'static str {
         match self {
             Self::Code { .. } => "Your firstcome code",
+            Self::Reset { .. } => "Your code for a new firstcome password",
             Self::AlreadyHere { .. } => "You already have a firstcome account",
             Self::Order { news, .. } => match news {
                 News::Ordered => "Your firstcome order",
@@ -134,6 +147,12 @@ impl Letter {
             Self::Code { code, ttl, .. } => format!(
                 "Your code is {}. It is good for {}.\n\
                  If you did not sign up at firstcome, ignore this mail: nothing will happen.\n",
+                code.expose(),
+                humantime::format_duration(*ttl)
+            ),
+            Self::Reset { code, ttl, .. } => format!(
+                "Your code for a new password is {}. It is good for {}.\n\
+                 If you did not ask for one, ignore this mail: nothing was changed.\n",
                 code.expose(),
                 humantime::format_duration(*ttl)
             ),

@@ -13,7 +13,8 @@ async fn main() -> anyhow::Result<()> {
     let config: Config = config::load();
     telemetry::init(&config.logs);
     match config.command {
-        Command::Migrate(database) => app::migrate(&database).await.context("migrate"),
+        Command::Migrate(upkeep) => app::migrate(&upkeep).await.context("migrate"),
+        Command::RotateKeys(upkeep) => app::rotate_keys(&upkeep).await.context("rotate keys"),
         Command::CreateAdmin(admin) => app::create_admin(&admin).await.context("create admin"),
         Command::Seed(wanted) => seed::run(&wanted).await.context("seed"),
         Command::Serve(serve) => {
