@@ -134,6 +134,7 @@ pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
     let Upkeep { database, keys } = upkeep;
     Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")?;
     let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
+    store.erase_clear().await.context("erase what is deleted")?;
     let mut sealed = 0;
     loop {
         let rows = store.seal_clear().await.context("seal what is clear")?;

@@ -78,20 +78,26 @@ impl Store {
         Email::from_store(&email).ok_or_else(|| Error::internal("open an address", "it is none"))
     }
 
-    /// Seals rows that the last release wrote in the clear, at most a batch of them; gives how
-    /// many. Of deleted accounts nothing is kept.
-    pub async fn seal_clear(&self) -> Result<usize, Error> {
-        let mut lent = self.pool.acquire().await?;
-        let mut transaction = lent.begin().await?;
+    /// Of accounts that were deleted in the last release nothing is kept.
+    pub async fn erase_clear(&self) -> Result<(), Error> {
         sqlx::query!(
             "update users set email = null, name = null, phone = null
              where state = 'DELETED' and email is not null"
         )
-        .execute(&mut *transaction)
+        .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    /// Seals rows that the last release wrote in the clear, at most a batch of them; gives how
+    /// many.
+    pub async fn seal_clear(&self) -> Result<usize, Error> {
+        let mut lent = self.pool.acquire().await?;
+        let mut transaction = lent.begin().await?;
         let rows = sqlx::query!(
             r#"select user_id, email as "email!", name as "name!", phone from users
-               where email is not null order by user_id limit $1 for update"#,
+               where email is not null and state <> 'DELETED'
+               order by user_id limit $1 for update"#,
             ROWS_MAX
         )
         .fetch_all(&mut *transaction)

@@ -9,10 +9,17 @@ use firstcome_proto::{
         ResetPasswordRequest,
     },
 };
+use firstcome_redis::RedisPool;
+use firstcome_testkit::stores;
+use firstcome_user::{
+    account::Email,
+    code::{Code, Codes, Purpose, Subject},
+};
 use futures::future::join_all;
 use tonic::Status;
+use uuid::Uuid;
 
-use super::harness::{PASSWORD, Shop, address, assert_refused, code_in, wait_of};
+use super::harness::{PASSWORD, Shop, address, assert_refused, code_in, keys, wait_of};
 
 /// No pause between two mails: what is tested is something else.
 const EAGER: &[&str] = &["--code-cooldown=0s"];
@@ -106,6 +113,30 @@ async fn of_parallel_sign_ups_the_one_that_stands_has_the_code() {
         }
         assert_eq!(let_in, 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_code_of_an_older_sign_up_never_takes_the_place_of_a_newer_ones() {
+    let redis = RedisPool::connect(stores().await.redis_url()).await.expect("connects");
+    let (ttl, cooldown) = (Duration::from_secs(60), Duration::ZERO);
+    let codes = Codes::new(&redis, keys().index(), ttl, cooldown).await.expect("loads");
+    let email = Email::from_field("email", &address()).expect("an address");
+    let code = |digits| Code::from_field("code", digits).expect("six digits");
+    let put = async |digits, since| {
+        let subject = Subject { id: Uuid::new_v4(), since };
+        codes.put(Purpose::Verify, &email, &code(digits), subject).await.expect("an answer");
+        subject.id
+    };
+    let check = async |digits| {
+        codes.check(Purpose::Verify, &email, &code(digits)).await.expect("an answer")
+    };
+    // Microseconds since 1970, as Postgres tells them: what differs is the last digit.
+    let newer = put("222222", 1_795_298_400_000_002).await;
+    put("111111", 1_795_298_400_000_001).await;
+    assert_eq!((check("222222").await, check("111111").await), (Some(newer), None));
+    // The same sign-up's next code does.
+    let again = put("333333", 1_795_298_400_000_003).await;
+    assert_eq!((check("333333").await, check("222222").await), (Some(again), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,18 +85,29 @@ async fn a_log_in_never_outlives_the_password_that_it_was_made_with() {
         let key = format!("owner {round}");
         let owner = shop.log_in(&email, &old, &key).await.expect("a log-in");
         let owner = owner.tokens.expect("tokens");
-        // A thief who knows the old password comes in while the owner changes it.
-        let key = format!("thief {round}");
-        let (thief, changed) =
-            tokio::join!(shop.log_in(&email, &old, &key), change(&shop, &owner, &old, &new));
-        changed.expect("changed");
-        match thief {
-            Ok(thief) => {
-                let thief = thief.tokens.expect("tokens");
-                assert_refused(shop.refresh(&thief).await, Reason::TokenRevoked);
+        // Thieves who know the old password come in again and again while the owner changes it.
+        let (shop, email, old) = (&shop, &email, &old);
+        let thief = async |thief: u32| {
+            let mut stolen = Vec::new();
+            for number in 0.. {
+                let key = format!("thief {thief} of round {round}, {number}");
+                match shop.log_in(email, old, &key).await {
+                    Ok(answer) => stolen.push(answer.tokens.expect("tokens")),
+                    refused => {
+                        assert_refused(refused, Reason::BadCredentials);
+                        break;
+                    }
+                }
             }
-            refused => assert_refused(refused, Reason::BadCredentials),
+            stolen
+        };
+        let (changed, first, second, third) =
+            tokio::join!(change(shop, &owner, old, &new), thief(0), thief(1), thief(2));
+        changed.expect("changed");
+        for stolen in [first, second, third].iter().flatten() {
+            assert_refused(shop.refresh(stolen).await, Reason::TokenRevoked);
         }
+        shop.refresh(&owner).await.expect("the owner stays");
     }
 }
 

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use firstcome_proto::{Reason, user_v1::ChangePasswordRequest};
+use firstcome_redis::RedisPool;
+use firstcome_testkit::{eventually, stores};
+use firstcome_user::{account::Email, error::Error, throttle::Throttle};
 use futures::future::join_all;
 
-use super::harness::{PASSWORD, Shop, address, assert_refused, from, wait_of};
+use super::harness::{PASSWORD, Shop, address, assert_refused, from, keys, wait_of};
 
 const WRONG: &str = "wr0ng-one!";
 const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -90,4 +93,25 @@ async fn a_token_is_no_way_around_the_count() {
         assert_refused(answer, reason);
     }
     assert_refused(shop.log_in_from("192.0.2.9", &email, PASSWORD).await, Reason::RateLimited);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_before_the_answer_has_not_guessed() {
+    let redis = RedisPool::connect(stores().await.redis_url()).await.expect("connects");
+    let throttle = Throttle::new(&redis, keys().index()).await.expect("loads");
+    let email = Email::from_field("email", &address()).expect("an address");
+    let from = "192.0.2.1".parse().ok();
+    let mut tries = Vec::new();
+    for _ in 0..10 {
+        tries.push(throttle.take(&email, from).await.expect("there is room"));
+    }
+    assert!(matches!(throttle.take(&email, from).await, Err(Error::RateLimited(_))));
+    drop(tries);
+    eventually(Duration::from_secs(5), || async {
+        throttle.take(&email, from).await.is_ok_and(|it| {
+            it.was_wrong();
+            true
+        })
+    })
+    .await;
 }
