@@ -18,7 +18,7 @@ use tonic::Status;
 use crate::{
     error::Error,
     rpc::{Faults, account_service::idempotency_key},
-    store::{Entry, NewAddress, Store},
+    store::{BOOK_ADDRESS, Entry, NewAddress, Store},
 };
 
 /// What tells whether a key comes back with the contents that it came with first.
@@ -137,7 +137,7 @@ impl AddressBook {
 
 /// Where an address opens.
 pub fn place(id: AddressId) -> Place {
-    Place { column: "addresses.address", row: id.0 }
+    Place { column: BOOK_ADDRESS, row: id.0 }
 }
 
 fn read(address: Option<address_v1::Address>) -> Result<Address, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, consumer};
 use firstcome_mesh::{Credentials, Shutdown, server::Server};
 use firstcome_postgres::Pool;
@@ -14,7 +14,7 @@ use firstcome_proto::user_v1::{
     token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
-use firstcome_vault::{Index, Vault};
+use firstcome_vault::Vault;
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -23,8 +23,10 @@ use crate::{
     account::{Email, Password},
     address_book::AddressBook,
     code::Codes,
-    config::{CreateAdmin, Migrate, RotateSigningKey, Serve},
+    config::{CreateAdmin, Serve, Upkeep},
     door::Door,
+    dormancy,
+    guard::Guard,
     mail::Mailer,
     order_mail::OrderMails,
     outbox::Outbox,
@@ -38,7 +40,8 @@ use crate::{
     },
     session::RefreshSecret,
     signing,
-    store::Store,
+    store::{Resealed, SEALED, Store},
+    throttle::Throttle,
     token::{self, Signer},
 };
 
@@ -52,34 +55,33 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 pub struct App {
     credentials: Option<Credentials>,
     vault: Vault,
-    store: Store,
+    guard: Guard,
     addresses: AddressBook,
     redis: RedisPool,
     codes: Codes,
-    hasher: Hasher,
     mailer: Mailer,
     letters: Outbox,
     signer: Signer,
     refresh_secret: RefreshSecret,
     refresh_ttl: Duration,
     refresh_replay: Duration,
+    dormant_after: Duration,
 }
 
 impl App {
     /// Connects, and makes the first signing key where there is none.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
         let credentials = config.mesh.tls.open()?;
-        let vault = Vault::new(&config.keys.keyring().context("data keys")?);
         let url = &config.database.database_url;
-        let store = Store::connect(url, config.database_connections).await.context("database")?;
-        let addresses = AddressBook {
-            store: store.clone(),
-            vault: vault.clone(),
-            index: Index::new(&config.index_key).context("index key")?,
-        };
+        let (keys, connections) = (&config.keys, config.database_connections);
+        let vault = keys.vault();
+        let store = Store::connect(url, keys, connections).await.context("database")?;
+        let addresses =
+            AddressBook { store: store.clone(), vault: vault.clone(), index: keys.index() };
         let redis = RedisPool::connect(config.redis_url.expose_secret()).await.context("redis")?;
-        let codes = Codes::new(&redis, config.code_ttl).await.context("redis functions")?;
-        let hasher = Hasher::start();
+        let codes = Codes::new(&redis, keys.index(), config.code_ttl, config.code_cooldown);
+        let codes = codes.await.context("redis functions")?;
+        let throttle = Throttle::new(&redis, keys.index()).await.context("redis functions")?;
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
         let signer = Signer::new(&store.signing_key(&vault).await?, config.access_token_ttl);
         let letters = Outbox::new(store.clone(), vault.clone());
@@ -90,17 +92,17 @@ impl App {
         Ok(Self {
             credentials,
             vault,
-            store,
+            guard: Guard { store, hasher: Hasher::start(), throttle },
             addresses,
             redis,
             codes,
-            hasher,
             mailer,
             letters,
             signer,
             refresh_secret: RefreshSecret::new(refresh_secret),
             refresh_ttl: config.refresh_token_ttl,
             refresh_replay: config.refresh_replay,
+            dormant_after: config.dormant_after,
         })
     }
 
@@ -111,19 +113,20 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, vault, store, addresses, redis, codes, .. } = self;
-        let Self { hasher, mailer, letters, signer, .. } = self;
+        let Self { credentials, vault, guard, addresses, redis, codes, .. } = self;
+        let Self { mailer, letters, signer, .. } = self;
+        let store = guard.store.clone();
         let keep = token::outlived_after(signer.ttl());
         shutdown.spawn(signing::follow(store.clone(), vault, signer.clone(), shutdown.clone()));
         shutdown.spawn(revocation::forget(store.clone(), keep, shutdown.clone()));
+        dormancy::start(store.clone(), self.dormant_after, &shutdown);
         Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
         let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
         let door = Door {
-            store: store.clone(),
+            guard: guard.clone(),
             codes,
-            hasher,
             letters,
             signer,
             refresh_secret: self.refresh_secret,
@@ -135,7 +138,7 @@ impl App {
             .routes()
             .add_service(AccountServiceServer::new(account_service::Service(door)))
             .add_service(ProfileServiceServer::new(profile_service::Service {
-                profiles: Profiles { store: store.clone() },
+                profiles: Profiles { guard },
                 addresses: addresses.clone(),
             }))
             .add_service(AddressBookServiceServer::new(address_book_service::Service(addresses)))
@@ -158,24 +161,52 @@ impl App {
     }
 }
 
-/// Brings the schema up to date, and seals what the release before left in the clear.
-pub async fn migrate(wanted: &Migrate) -> anyhow::Result<()> {
-    let url = &wanted.database.database_url;
-    Pool::migrate(url, &MIGRATIONS).await.context("schema")?;
-    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
-    let store = Store::connect(url, 1).await.context("database")?;
-    store.seal_keys(&vault).await.context("seal keys")?;
+/// Brings the schema up to date, and seals what the last release left in the clear. Once the last
+/// process of that release is gone, it is worth running again.
+pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
+    let Upkeep { database, keys } = upkeep;
+    Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")?;
+    let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
+    store.seal_keys(&keys.vault()).await.context("seal keys")?;
+    store.erase_clear().await.context("erase what is deleted")?;
+    let mut sealed = 0;
+    loop {
+        let rows = store.seal_clear().await.context("seal what is clear")?;
+        sealed += rows;
+        if rows == 0 {
+            break;
+        }
+    }
     store.close().await;
+    tracing::info!(accounts = sealed, "sealed what was clear");
     Ok(())
 }
 
 /// Makes the next signing key, and prints its id.
-pub async fn rotate_signing_key(wanted: &RotateSigningKey) -> anyhow::Result<()> {
-    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
-    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
-    let next = signing::rotate(&store, &vault).await?;
+pub async fn rotate_signing_key(upkeep: &Upkeep) -> anyhow::Result<()> {
+    let Upkeep { database, keys } = upkeep;
+    let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
+    let next = signing::rotate(&store, &keys.vault()).await?;
     store.close().await;
     println!("{}", next.key_id);
+    Ok(())
+}
+
+/// Seals anew what is under older keys, and prints how many fields of rows that were.
+pub async fn rotate_keys(upkeep: &Upkeep) -> anyhow::Result<()> {
+    let Upkeep { database, keys } = upkeep;
+    let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
+    store.seal_keys(&keys.vault()).await.context("seal keys")?;
+    let mut all = Resealed::default();
+    for (column, key) in SEALED {
+        let Resealed { fields, unopened } = store.reseal(column, key).await.context(*column)?;
+        tracing::info!(column, fields, unopened, "sealed anew");
+        all.fields += fields;
+        all.unopened += unopened;
+    }
+    store.close().await;
+    println!("{}", all.fields);
+    ensure!(all.unopened == 0, "{} fields do not open and are left as they are", all.unopened);
     Ok(())
 }
 
@@ -184,7 +215,8 @@ pub async fn create_admin(wanted: &CreateAdmin) -> anyhow::Result<()> {
     let email = Email::from_field("email", &wanted.email).expect("the configuration was checked");
     let password = Password::new("password", wanted.password.clone());
     let password = password.expect("the configuration was checked");
-    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
+    let url = &wanted.database.database_url;
+    let store = Store::connect(url, &wanted.keys, 1).await.context("database")?;
     let password_hash = Hasher::start().hash(password).await?;
     let user = store.create_admin(&email, &password_hash).await?;
     store.close().await;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::config::{Logs, Serve as Mesh, Validate};
-use firstcome_vault::{DataKeys, Index};
+use firstcome_vault::{DataKeys, Index, Vault};
 use lettre::message::Mailbox;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -24,6 +24,10 @@ const REFRESH_TOKEN_TTL_DEFAULT: &str = "14d";
 const REFRESH_REPLAY_DEFAULT: &str = "30s";
 /// How long a mailed code lives: long enough to open a mailbox.
 const CODE_TTL_DEFAULT: &str = "3m";
+/// How long an address is left alone between two codes that its reader asked for.
+const CODE_COOLDOWN_DEFAULT: &str = "60s";
+/// How long an account may stay unused before it is dormant.
+const DORMANT_AFTER_DEFAULT: &str = "365d";
 /// Who the mails are from.
 const MAIL_FROM_DEFAULT: &str = "firstcome <no-reply@firstcome.example>";
 /// Shorter secrets can be guessed.
@@ -46,10 +50,13 @@ pub struct Config {
 pub enum Command {
     /// Serve until told to stop.
     Serve(Box<Serve>),
-    /// Bring the schema up to date, seal what is in the clear, and exit.
-    Migrate(Migrate),
+    /// Bring the schema up to date, seal what the last release left in the clear, and exit.
+    Migrate(Upkeep),
     /// Make the key that signs access tokens from ten seconds later on, and print its id.
-    RotateSigningKey(RotateSigningKey),
+    RotateSigningKey(Upkeep),
+    /// Seal anew, while others serve, all personal data that is under another than the first of the
+    /// data keys; print how many fields that were, and exit.
+    RotateKeys(Upkeep),
     /// Make an operator's account, or make an account an operator's, and print its id.
     CreateAdmin(CreateAdmin),
     /// Make verified users in bulk and write their access tokens. Development only.
@@ -64,26 +71,39 @@ pub struct Database {
     pub database_url: SecretString,
 }
 
-/// What `migrate` needs.
+/// What opens the rows.
 #[derive(Args, Clone, Debug)]
-pub struct Migrate {
-    /// Where the rows are.
+pub struct Keys {
+    /// What personal data is sealed with.
     #[command(flatten)]
-    pub database: Database,
-    /// What is sealed there.
-    #[command(flatten)]
-    pub keys: DataKeys,
+    pub data_keys: DataKeys,
+    /// What an account is found by its address with: 64 hex digits, as `openssl rand -hex 32` makes
+    /// them. Under another one nobody is found.
+    #[arg(long, env = "FIRSTCOME_INDEX_KEY", hide_env_values = true)]
+    pub index_key: SecretString,
 }
 
-/// What `rotate-signing-key` needs.
+impl Keys {
+    /// Seals and opens.
+    pub fn vault(&self) -> Vault {
+        Vault::new(&self.data_keys.keyring().expect("the configuration was checked"))
+    }
+
+    /// Finds.
+    pub fn index(&self) -> Index {
+        Index::new(&self.index_key).expect("the configuration was checked")
+    }
+}
+
+/// What `migrate` and `rotate-keys` need.
 #[derive(Args, Clone, Debug)]
-pub struct RotateSigningKey {
+pub struct Upkeep {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
-    /// What the key is sealed with.
+    /// What opens them.
     #[command(flatten)]
-    pub keys: DataKeys,
+    pub keys: Keys,
 }
 
 /// What `serve` needs.
@@ -96,9 +116,9 @@ pub struct Serve {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
-    /// What is sealed there.
+    /// What opens them.
     #[command(flatten)]
-    pub keys: DataKeys,
+    pub keys: Keys,
     /// Connections to the database, at most.
     #[arg(long, env = "FIRSTCOME_DATABASE_CONNECTIONS", default_value_t = CONNECTIONS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -118,6 +138,14 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_CODE_TTL", default_value = CODE_TTL_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub code_ttl: Duration,
+    /// How long an address is left alone between two codes that its reader asked for.
+    #[arg(long, env = "FIRSTCOME_CODE_COOLDOWN", default_value = CODE_COOLDOWN_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub code_cooldown: Duration,
+    /// How long an account may stay unused before it is dormant; longer than a refresh token lives.
+    #[arg(long, env = "FIRSTCOME_DORMANT_AFTER", default_value = DORMANT_AFTER_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub dormant_after: Duration,
 
     /// How long an access token lives.
     #[arg(long, env = "FIRSTCOME_ACCESS_TOKEN_TTL", default_value = ACCESS_TOKEN_TTL_DEFAULT,
@@ -170,6 +198,9 @@ pub struct CreateAdmin {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
+    /// What opens them.
+    #[command(flatten)]
+    pub keys: Keys,
     /// Whose account.
     #[arg(long, env = "FIRSTCOME_ADMIN_EMAIL")]
     pub email: String,
@@ -184,9 +215,9 @@ pub struct Seed {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
-    /// What is sealed there.
+    /// What opens them.
     #[command(flatten)]
-    pub keys: DataKeys,
+    pub keys: Keys,
     /// Without this, nothing is seeded.
     #[arg(long, env = "FIRSTCOME_DEVELOPMENT", default_value_t = false, num_args = 0..=1,
           default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -215,30 +246,36 @@ pub struct Seed {
 impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let database = match &self.command {
-            Command::Migrate(migrate) => {
-                faults.extend(migrate.keys.faults());
-                &migrate.database
-            }
-            Command::RotateSigningKey(rotate) => {
-                faults.extend(rotate.keys.faults());
-                &rotate.database
-            }
+        let (database, keys) = match &self.command {
+            Command::Migrate(upkeep)
+            | Command::RotateSigningKey(upkeep)
+            | Command::RotateKeys(upkeep) => (&upkeep.database, &upkeep.keys),
             Command::Serve(serve) => {
                 faults.extend(serve.faults());
-                &serve.database
+                (&serve.database, &serve.keys)
             }
             Command::CreateAdmin(admin) => {
                 faults.extend(admin.faults());
-                &admin.database
+                (&admin.database, &admin.keys)
             }
             Command::Seed(seed) => {
                 faults.extend(seed.faults());
-                &seed.database
+                (&seed.database, &seed.keys)
             }
         };
+        faults.extend(keys.faults());
         if PgConnectOptions::from_str(database.database_url.expose_secret()).is_err() {
             faults.push("--database-url is not a postgres:// address".into());
+        }
+        faults
+    }
+}
+
+impl Validate for Keys {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.data_keys.faults();
+        if let Err(fault) = Index::new(&self.index_key) {
+            faults.push(format!("--index-key: {fault}"));
         }
         faults
     }
@@ -247,13 +284,9 @@ impl Validate for Config {
 impl Validate for Serve {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.mesh.faults();
-        faults.extend(self.keys.faults());
         if !self.redis_url.expose_secret().starts_with("redis-cluster://") {
             faults.push("--redis-url is not a redis-cluster:// address".into());
         }
-        faults.extend(self.keys.faults());
-        faults
-            .extend(Index::new(&self.index_key).err().map(|fault| format!("--index-key: {fault}")));
         match self.mail.server() {
             Some(server) => faults.extend(server.err()),
             None if self.mail.mail_dir.is_none() => {
@@ -273,6 +306,9 @@ impl Validate for Serve {
             if span < Duration::from_millis(1) {
                 faults.push(format!("{flag} is too short"));
             }
+        }
+        if self.dormant_after <= self.refresh_token_ttl {
+            faults.push("--dormant-after is not longer than --refresh-token-ttl".into());
         }
         faults
     }
@@ -296,7 +332,7 @@ impl Validate for CreateAdmin {
 
 impl Validate for Seed {
     fn faults(&self) -> Vec<String> {
-        let mut faults = self.keys.faults();
+        let mut faults = Vec::new();
         if !self.development {
             faults.push(
                 "seed makes accounts that anybody can enter, so it runs only with \

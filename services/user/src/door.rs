@@ -3,34 +3,33 @@
 //! Nothing here tells a stranger whether an address has an account: known and unknown ones take
 //! the same steps and get the same answers.
 
-use std::time::Duration;
+mod devices;
+mod passwords;
+
+use std::{net::IpAddr, time::Duration};
 
 use firstcome_mesh::failpoint;
-use firstcome_proto::{SessionId, UserId};
+use firstcome_proto::UserId;
 use uuid::Uuid;
 
 use crate::{
-    account::{Account, Email, Password, Role, SignUp, SignUpId, State},
-    code::{Code, Codes},
+    account::{Device, Email, Password, Role, SignUp, SignUpId, State},
+    code::{Code, Codes, Demand, Purpose, Subject},
     error::Error,
-    language::Language,
+    guard::Guard,
     letter::{Letter, Matter},
     outbox::Outbox,
-    password::Hasher,
     session::{self, RefreshSecret, RefreshToken, Verdict},
-    store::Store,
     token::Signer,
 };
 
-/// The five things that happen at the door, with what they need.
+/// Everything that happens at the door, with what it needs.
 #[derive(Clone)]
 pub struct Door {
-    /// Accounts and sessions.
-    pub store: Store,
+    /// Accounts and sessions, and whether a password is right.
+    pub guard: Guard,
     /// The codes that are out.
     pub codes: Codes,
-    /// Passwords.
-    pub hasher: Hasher,
     /// Mail, which leaves after the answer.
     pub letters: Outbox,
     /// Access tokens.
@@ -41,6 +40,20 @@ pub struct Door {
     pub refresh_ttl: Duration,
     /// How long a spent one gives the same answer again.
     pub refresh_replay: Duration,
+}
+
+/// Somebody wants to come in.
+pub struct LogIn {
+    /// Whose account.
+    pub email: Email,
+    /// Its password, perhaps.
+    pub password: Password,
+    /// Names the session.
+    pub idempotency_key: String,
+    /// On what.
+    pub device: Device,
+    /// From where, when the edge said.
+    pub from: Option<IpAddr>,
 }
 
 /// What lets a client in, and keeps it in.
@@ -59,52 +72,70 @@ impl Door {
     /// Saves the account, keeps a code, and mails it; answers how long the code lives. An address
     /// with an account takes the same steps: its code is mailed to nobody and activates nothing.
     pub async fn sign_up(&self, signup: SignUp) -> Result<Duration, Error> {
+        // Before anything is done: whoever is refused here has left no trace.
+        self.codes.pace(Purpose::Verify, &signup.email, Demand::SignUp).await?;
         let id = SignUpId(Uuid::new_v4());
-        let password_hash = self.hasher.hash(signup.password.clone()).await?;
-        let new = self.store.sign_up(id, &signup, &password_hash).await?;
+        let password_hash = self.guard.hasher.hash(signup.password.clone()).await?;
+        let new = self.guard.store.sign_up(id, &signup, &password_hash).await?;
         failpoint::hit("user.after_signup");
         let code = Code::generate();
-        self.codes.put(&signup.email, &code, id).await?;
+        let subject = new.unwrap_or_else(Subject::nothing);
+        self.codes.put(Purpose::Verify, &signup.email, &code, subject).await?;
         failpoint::hit("user.after_code");
         let (to, ttl) = (signup.email, self.codes.ttl());
-        let matter = if new { Matter::SignUpCode { code, ttl } } else { Matter::AlreadyHere };
-        self.letters.post(Letter { to, language: Language::default(), matter }).await?;
+        let is_new = new.is_some();
+        let matter = if is_new { Matter::SignUpCode { code, ttl } } else { Matter::AlreadyHere };
+        self.letters.post(Letter { to, language: signup.language, matter }).await?;
+        Ok(ttl)
+    }
+
+    /// Mails another code for a sign-up that waits for one, in place of the last; of any other
+    /// address nobody is mailed. Answers how long the code lives.
+    pub async fn resend_verification(&self, email: Email) -> Result<Duration, Error> {
+        self.codes.pace(Purpose::Verify, &email, Demand::Reader).await?;
+        let unverified = self.guard.store.unverified(&email).await?;
+        let code = Code::generate();
+        let subject = unverified.map_or_else(Subject::nothing, |(subject, _)| subject);
+        self.codes.put(Purpose::Verify, &email, &code, subject).await?;
+        let ttl = self.codes.ttl();
+        match unverified {
+            Some((_, language)) => {
+                let matter = Matter::SignUpCode { code, ttl };
+                self.letters.post(Letter { to: email, language, matter }).await?;
+            }
+            None => self.letters.post_to_nobody(ttl).await?,
+        }
         Ok(ttl)
     }
 
     /// Activates the account whose newest code this is.
     pub async fn verify_email(&self, email: &Email, code: &Code) -> Result<(), Error> {
-        let signup = self.codes.check(email, code).await?.ok_or(Error::CodeInvalid)?;
-        let active = self.store.activate(email, signup).await?;
+        let signup = self.codes.check(Purpose::Verify, email, code).await?;
+        let signup = SignUpId(signup.ok_or(Error::CodeInvalid)?);
+        let active = self.guard.store.activate(email, signup).await?;
         failpoint::hit("user.after_activation");
         if active { Ok(()) } else { Err(Error::CodeInvalid) }
     }
 
     /// Opens the session that the key names, or finds it open.
-    pub async fn log_in(
-        &self,
-        email: &Email,
-        password: Password,
-        idempotency_key: &str,
-    ) -> Result<(UserId, Tokens), Error> {
-        let account = self.store.account(email).await?;
-        let hash = account.as_ref().map(|account| account.password_hash.clone());
-        let right = self.hasher.verify(password, hash).await?;
-        let Account { id: user, state, role, .. } = match account {
-            Some(account) if right => account,
-            _ => return Err(Error::BadCredentials),
-        };
-        match state {
+    pub async fn log_in(&self, wanted: LogIn) -> Result<(UserId, Tokens), Error> {
+        let LogIn { email, password, idempotency_key, device, from } = wanted;
+        let account = self.guard.let_in(&email, password, from).await?;
+        match account.state {
             State::Active | State::Dormant => {}
             State::Inactive => return Err(Error::EmailNotVerified),
-            State::Banned | State::Deleted => return Err(Error::BadCredentials),
+            State::Banned => return Err(Error::AccountBanned),
+            State::Deleted => return Err(Error::BadCredentials),
         }
-        let id = session::id_of(user, idempotency_key);
+        let id = session::id_of(account.id, &idempotency_key);
         let first = self.refresh_secret.token(id, 0);
-        self.store.open_session(user, &first, self.refresh_ttl).await?;
+        let store = &self.guard.store;
+        if !store.open_session(&account, &first, self.refresh_ttl, &device, from).await? {
+            // Another password has come since this one was looked at, or a ban.
+            return Err(Error::BadCredentials);
+        }
         failpoint::hit("user.after_session");
-        let session = self.store.session(id, self.refresh_replay).await?;
-        let session = session.ok_or(Error::Internal)?;
+        let session = store.session(id, self.refresh_replay).await?.ok_or(Error::Internal)?;
         if session.ended {
             // A retry that comes after the log-out; a new log-in brings a new key.
             return Err(Error::TokenRevoked);
@@ -113,24 +144,25 @@ impl Door {
             return Err(Error::TokenExpired);
         }
         let refresh = self.refresh_secret.token(id, session.generation);
-        Ok((user, self.tokens(user, role, refresh)?))
+        Ok((account.id, self.tokens(account.id, account.role, refresh)?))
     }
 
     /// Trades a refresh token for the next one.
-    pub async fn refresh(&self, token: &str) -> Result<Tokens, Error> {
+    pub async fn refresh(&self, token: &str, from: Option<IpAddr>) -> Result<Tokens, Error> {
         let spent = self.refresh_secret.read(token).ok_or(Error::TokenInvalid)?;
         let generation = spent.generation.checked_add(1).ok_or(Error::TokenInvalid)?;
         let next = self.refresh_secret.token(spent.session, generation);
-        if let Some((user, role)) = self.store.rotate(&spent, &next, self.refresh_ttl).await? {
+        let store = &self.guard.store;
+        if let Some((user, role)) = store.rotate(&spent, &next, self.refresh_ttl, from).await? {
             failpoint::hit("user.after_rotation");
             return self.tokens(user, role, next);
         }
-        let session = self.store.session(spent.session, self.refresh_replay).await?;
+        let session = store.session(spent.session, self.refresh_replay).await?;
         let session = session.ok_or(Error::TokenInvalid)?;
         match session::judge(&session, &spent) {
             Verdict::Replay => self.tokens(session.user, session.role, next),
             Verdict::Reused => {
-                if self.store.end_reused(&spent, self.refresh_replay).await? {
+                if store.end_reused(&spent, self.refresh_replay).await? {
                     tracing::warn!(session = %spent.session, user = %session.user,
                         "spent refresh token came back, session ended");
                 }
@@ -142,9 +174,9 @@ impl Door {
         }
     }
 
-    /// Ends a session; within a second no edge takes its access tokens.
-    pub async fn log_out(&self, user: UserId, session: SessionId) -> Result<(), Error> {
-        self.store.end_session(user, session).await
+    /// Bans an account, or lets it in again.
+    pub async fn set_user_state(&self, user: UserId, wanted: State) -> Result<(), Error> {
+        self.guard.store.set_state(user, wanted).await
     }
 
     fn tokens(&self, user: UserId, role: Role, refresh: RefreshToken) -> Result<Tokens, Error> {

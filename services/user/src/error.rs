@@ -6,6 +6,8 @@ use firstcome_postgres::Trouble;
 use firstcome_proto::{Reason, Refusal};
 use tonic::Status;
 
+use crate::account::State;
+
 /// How long a caller should wait before it asks an unreachable or busy system again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -21,6 +23,9 @@ pub enum Error {
     /// The right password of an account that is not active yet.
     #[error("the email is not verified")]
     EmailNotVerified,
+    /// The right password of an account that an operator has shut.
+    #[error("the account is shut")]
+    AccountBanned,
     /// Wrong, burned or over.
     #[error("the code is wrong, burned or over")]
     CodeInvalid,
@@ -33,7 +38,7 @@ pub enum Error {
     /// The session was ended.
     #[error("the session was ended")]
     TokenRevoked,
-    /// No such thing, or it belongs to somebody else.
+    /// There is no such thing, or it is somebody else's.
     #[error("no such {0}")]
     NotFound(&'static str),
     /// The key was used with other contents.
@@ -45,6 +50,13 @@ pub enum Error {
     /// The default address stays until another one is the default.
     #[error("this is the default address")]
     DefaultAddress,
+    /// Too many wrong passwords, or mails to one address: nothing happened, and there is room again
+    /// after this long.
+    #[error("too many tries")]
+    RateLimited(Duration),
+    /// An account that stands there is not banned, or let in again.
+    #[error("the account's state does not allow this")]
+    WrongState(State),
     /// Too many passwords wait to be hashed.
     #[error("too many log-ins at once")]
     Overloaded,
@@ -94,11 +106,14 @@ impl From<Error> for Refusal {
             Error::Invalid(_) => Reason::InvalidArgument,
             Error::BadCredentials => Reason::BadCredentials,
             Error::EmailNotVerified => Reason::EmailNotVerified,
+            Error::AccountBanned => Reason::AccountBanned,
             Error::CodeInvalid => Reason::CodeInvalid,
+            Error::RateLimited(_) => Reason::RateLimited,
+            Error::NotFound(_) => Reason::NotFound,
+            Error::WrongState(_) => Reason::WrongState,
             Error::TokenInvalid => Reason::TokenInvalid,
             Error::TokenExpired => Reason::TokenExpired,
             Error::TokenRevoked => Reason::TokenRevoked,
-            Error::NotFound(_) => Reason::NotFound,
             Error::KeyReused => Reason::KeyReused,
             Error::AddressBookFull => Reason::AddressBookFull,
             Error::DefaultAddress => Reason::DefaultAddress,
@@ -109,6 +124,13 @@ impl From<Error> for Refusal {
         match error {
             Error::Invalid(refusal) => refusal,
             Error::Internal => Refusal::internal(),
+            Error::NotFound(thing) => Refusal::not_found(thing),
+            Error::WrongState(state) => {
+                Refusal::because(reason, error.to_string()).with("state", state.name())
+            }
+            Error::RateLimited(wait) => {
+                Refusal::because(reason, error.to_string()).retry_after(wait)
+            }
             Error::Overloaded | Error::StoreUnavailable => {
                 Refusal::because(reason, error.to_string()).retry_after(RETRY)
             }

@@ -13,10 +13,11 @@ async fn main() -> anyhow::Result<()> {
     let config: Config = config::load();
     telemetry::init(&config.logs);
     match config.command {
-        Command::Migrate(wanted) => app::migrate(&wanted).await.context("migrate"),
-        Command::RotateSigningKey(wanted) => {
-            app::rotate_signing_key(&wanted).await.context("rotate the signing key")
+        Command::Migrate(upkeep) => app::migrate(&upkeep).await.context("migrate"),
+        Command::RotateSigningKey(upkeep) => {
+            app::rotate_signing_key(&upkeep).await.context("rotate the signing key")
         }
+        Command::RotateKeys(upkeep) => app::rotate_keys(&upkeep).await.context("rotate keys"),
         Command::CreateAdmin(admin) => app::create_admin(&admin).await.context("create admin"),
         Command::Seed(wanted) => seed::run(&wanted).await.context("seed"),
         Command::Serve(serve) => {

@@ -13,11 +13,8 @@ use uuid::Uuid;
 use crate::{
     error::Error,
     letter::{Letter, Unreadable, Urgency},
-    store::Store,
+    store::{LETTER, Store},
 };
-
-/// Where a letter is kept, and opens.
-const COLUMN: &str = "letters.letter";
 
 /// Letters that are to leave. Clones share one bell.
 #[derive(Clone)]
@@ -144,5 +141,5 @@ impl Outbox {
 }
 
 fn place(row: Uuid) -> Place {
-    Place { column: COLUMN, row }
+    Place { column: LETTER, row }
 }

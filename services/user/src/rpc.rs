@@ -18,6 +18,11 @@ impl Faults {
         field.map_err(|refusal| self.0.extend(refusal.violations)).ok()
     }
 
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The refusal that names them all.
     pub(crate) fn refusal(self) -> Refusal {
         let mut refusal = Refusal::because(Reason::InvalidArgument, "the request is not valid");

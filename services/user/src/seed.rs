@@ -9,12 +9,11 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use firstcome_proto::UserId;
-use firstcome_vault::Vault;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    account::{Password, Role},
+    account::{Email, Password, Role},
     config::Seed,
     password::Hasher,
     session,
@@ -38,7 +37,8 @@ struct Line<'a> {
 /// Makes the users, unless only tokens are wanted, and writes a token for each.
 pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
     let started = Instant::now();
-    let store = Store::connect(&wanted.database.database_url, 1).await.context("database")?;
+    let url = &wanted.database.database_url;
+    let store = Store::connect(url, &wanted.keys, 1).await.context("database")?;
     let users: Vec<Seeded> = (0..wanted.count).map(|n| user(&wanted.prefix, n)).collect();
     if wanted.sign_only {
         let there = store.count_seeded(&users).await?;
@@ -49,8 +49,8 @@ pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
         let password_hash = Hasher::start().hash(password).await?;
         store.seed(&users, &password_hash, wanted.token_ttl).await?;
     }
-    let vault = Vault::new(&wanted.keys.keyring().context("data keys")?);
-    let signer = Signer::new(&store.signing_key(&vault).await?, wanted.token_ttl);
+    let key = store.signing_key(&wanted.keys.vault()).await?;
+    let signer = Signer::new(&key, wanted.token_ttl);
     write(&users, &signer, wanted).with_context(|| format!("write {}", wanted.out.display()))?;
     store.close().await;
     let took = started.elapsed();
@@ -62,6 +62,7 @@ pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
 fn user(prefix: &str, number: u32) -> Seeded {
     let email = format!("{prefix}-{number}@{DOMAIN}");
     let user = UserId(Uuid::new_v5(&SEED_NAMESPACE, email.as_bytes()));
+    let email = Email::from_field("email", &email).expect("the prefix was checked");
     Seeded { user, session: session::id_of(user, "seed"), email }
 }
 
@@ -72,7 +73,7 @@ fn write(users: &[Seeded], signer: &Signer, wanted: &Seed) -> anyhow::Result<()>
     let mut lines = BufWriter::new(file);
     for Seeded { user, email, session } in users {
         let access_token = signer.sign(*user, *session, Role::User)?;
-        let line = Line { user_id: user.to_string(), email, access_token };
+        let line = Line { user_id: user.to_string(), email: email.as_str(), access_token };
         serde_json::to_writer(&mut lines, &line)?;
         lines.write_all(b"\n")?;
     }

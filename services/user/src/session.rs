@@ -11,6 +11,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use firstcome_proto::{SessionId, UserId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -132,6 +133,23 @@ pub struct Session {
     pub expired: bool,
     /// The last rotation is so fresh that its answer may have been lost.
     pub replayable: bool,
+}
+
+/// A session, as its owner is shown it.
+#[derive(Clone)]
+pub struct Listed {
+    /// Names it.
+    pub id: SessionId,
+    /// As the device named itself; may be empty.
+    pub device: Zeroizing<String>,
+    /// The client address of its last use; empty when unknown.
+    pub address: Zeroizing<String>,
+    /// When it logged in.
+    pub created_at: OffsetDateTime,
+    /// When it logged in or refreshed its tokens the last time.
+    pub last_used_at: OffsetDateTime,
+    /// When it ends by itself.
+    pub expires_at: OffsetDateTime,
 }
 
 /// What becomes of a genuine token that could not be spent.

@@ -2,14 +2,22 @@
 
 mod it {
     mod addresses;
+    mod codes;
     mod commands;
+    mod devices;
     mod harness;
+    mod hostile;
     mod letters;
     mod mail;
     mod order_mail;
+    mod passwords;
+    mod profile;
     mod revocations;
+    mod sealed;
     mod session;
     mod sign_up;
     mod signing_keys;
     mod smtp;
+    mod states;
+    mod throttle;
 }

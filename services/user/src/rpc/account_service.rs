@@ -1,21 +1,28 @@
-//! AccountService: what anybody may call before, and LogOut after, having a token.
+//! AccountService: what anybody may call before, and what a user may call after, having a token.
 
-use firstcome_mesh::Identity;
+use firstcome_mesh::{Identity, identity::client_address, page::Page};
 use firstcome_proto::{
-    Refusal, timestamp,
+    Refusal, SessionId, UserId, timestamp,
     user_v1::{
-        LogInRequest, LogInResponse, LogOutRequest, LogOutResponse, RefreshSessionRequest,
-        RefreshSessionResponse, SignUpRequest, SignUpResponse, TokenPair, VerifyEmailRequest,
-        VerifyEmailResponse, account_service_server::AccountService,
+        ChangePasswordRequest, ChangePasswordResponse, ListSessionsRequest, ListSessionsResponse,
+        LogInRequest, LogInResponse, LogOutEverywhereRequest, LogOutEverywhereResponse,
+        LogOutRequest, LogOutResponse, RefreshSessionRequest, RefreshSessionResponse,
+        RequestPasswordResetRequest, RequestPasswordResetResponse, ResendVerificationRequest,
+        ResendVerificationResponse, ResetPasswordRequest, ResetPasswordResponse,
+        RevokeSessionRequest, RevokeSessionResponse, Session, SetUserStateRequest,
+        SetUserStateResponse, SignUpRequest, SignUpResponse, TokenPair, UserState,
+        VerifyEmailRequest, VerifyEmailResponse, account_service_server::AccountService,
     },
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::Faults;
 use crate::{
-    account::{Email, Name, Password, Phone, SignUp},
+    account::{Device, Email, Name, Password, Phone, SignUp, State},
     code::Code,
-    door::{Door, Tokens},
+    door::{Door, LogIn, Tokens},
+    language::Language,
+    session::Listed,
 };
 
 /// Longest idempotency key: the contract's.
@@ -30,7 +37,9 @@ impl AccountService for Service {
         &self,
         request: Request<SignUpRequest>,
     ) -> Result<Response<SignUpResponse>, Status> {
-        let code_ttl = self.0.sign_up(request.into_inner().try_into()?).await?;
+        let language = spoken(request.metadata());
+        let signup = SignUp { language, ..request.into_inner().try_into()? };
+        let code_ttl = self.0.sign_up(signup).await?;
         Ok(Response::new(SignUpResponse { code_ttl: Some(timestamp::duration_to_wire(code_ttl)) }))
     }
 
@@ -51,15 +60,20 @@ impl AccountService for Service {
         &self,
         request: Request<LogInRequest>,
     ) -> Result<Response<LogInResponse>, Status> {
+        let from = client_address(request.metadata());
         let request = request.into_inner();
         let mut faults = Faults::default();
         let email = faults.check(Email::from_field("email", &request.email));
         let password = faults.check(Password::attempt("password", request.password.into()));
         let key = faults.check(idempotency_key(request.idempotency_key));
-        let (Some(email), Some(password), Some(key)) = (email, password, key) else {
+        let device = faults.check(Device::from_field("device", &request.device));
+        let (Some(email), Some(password), Some(idempotency_key), Some(device)) =
+            (email, password, key, device)
+        else {
             return Err(faults.refusal().into());
         };
-        let (user, tokens) = self.0.log_in(&email, password, &key).await?;
+        let wanted = LogIn { email, password, idempotency_key, device, from };
+        let (user, tokens) = self.0.log_in(wanted).await?;
         Ok(Response::new(LogInResponse { tokens: Some(tokens.into()), user_id: user.to_string() }))
     }
 
@@ -67,7 +81,8 @@ impl AccountService for Service {
         &self,
         request: Request<RefreshSessionRequest>,
     ) -> Result<Response<RefreshSessionResponse>, Status> {
-        let tokens = self.0.refresh(&request.get_ref().refresh_token).await?;
+        let from = client_address(request.metadata());
+        let tokens = self.0.refresh(&request.get_ref().refresh_token, from).await?;
         Ok(Response::new(RefreshSessionResponse { tokens: Some(tokens.into()) }))
     }
 
@@ -82,59 +97,114 @@ impl AccountService for Service {
 
     async fn resend_verification(
         &self,
-        _: Request<firstcome_proto::user_v1::ResendVerificationRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::ResendVerificationResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ResendVerificationRequest>,
+    ) -> Result<Response<ResendVerificationResponse>, Status> {
+        let email = Email::from_field("email", &request.get_ref().email)?;
+        let code_ttl = Some(timestamp::duration_to_wire(self.0.resend_verification(email).await?));
+        Ok(Response::new(ResendVerificationResponse { code_ttl }))
     }
 
     async fn log_out_everywhere(
         &self,
-        _: Request<firstcome_proto::user_v1::LogOutEverywhereRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::LogOutEverywhereResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<LogOutEverywhereRequest>,
+    ) -> Result<Response<LogOutEverywhereResponse>, Status> {
+        self.0.log_out_everywhere(Identity::of(&request)?.user).await?;
+        Ok(Response::new(LogOutEverywhereResponse {}))
     }
 
     async fn list_sessions(
         &self,
-        _: Request<firstcome_proto::user_v1::ListSessionsRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::ListSessionsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let caller = Identity::of(&request)?;
+        let ListSessionsRequest { page_size, page_token } = request.into_inner();
+        let page = Page::read(page_size, &page_token)?;
+        let (sessions, next_page_token) = self.0.sessions(caller.user, page).await?;
+        let sessions =
+            sessions.into_iter().map(|session| to_wire(&session, caller.session)).collect();
+        Ok(Response::new(ListSessionsResponse { sessions, next_page_token }))
     }
 
     async fn revoke_session(
         &self,
-        _: Request<firstcome_proto::user_v1::RevokeSessionRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::RevokeSessionResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<RevokeSessionRequest>,
+    ) -> Result<Response<RevokeSessionResponse>, Status> {
+        let caller = Identity::of(&request)?;
+        let session = SessionId::from_field("session_id", &request.get_ref().session_id)?;
+        self.0.revoke(caller.user, session).await?;
+        Ok(Response::new(RevokeSessionResponse {}))
     }
 
     async fn change_password(
         &self,
-        _: Request<firstcome_proto::user_v1::ChangePasswordRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::ChangePasswordResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ChangePasswordRequest>,
+    ) -> Result<Response<ChangePasswordResponse>, Status> {
+        let (caller, from) = (Identity::of(&request)?, client_address(request.metadata()));
+        let ChangePasswordRequest { old_password, new_password } = request.into_inner();
+        let mut faults = Faults::default();
+        let old = faults.check(Password::attempt("old_password", old_password.into()));
+        let new = faults.check(Password::new("new_password", new_password.into()));
+        let (Some(old), Some(new)) = (old, new) else { return Err(faults.refusal().into()) };
+        self.0.change_password(caller, &old, &new, from).await?;
+        Ok(Response::new(ChangePasswordResponse {}))
     }
 
     async fn request_password_reset(
         &self,
-        _: Request<firstcome_proto::user_v1::RequestPasswordResetRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::RequestPasswordResetResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<RequestPasswordResetRequest>,
+    ) -> Result<Response<RequestPasswordResetResponse>, Status> {
+        let email = Email::from_field("email", &request.get_ref().email)?;
+        let code_ttl = self.0.request_password_reset(email).await?;
+        let code_ttl = Some(timestamp::duration_to_wire(code_ttl));
+        Ok(Response::new(RequestPasswordResetResponse { code_ttl }))
     }
 
     async fn reset_password(
         &self,
-        _: Request<firstcome_proto::user_v1::ResetPasswordRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::ResetPasswordResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ResetPasswordRequest>,
+    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        let from = client_address(request.metadata());
+        let request = request.into_inner();
+        let mut faults = Faults::default();
+        let email = faults.check(Email::from_field("email", &request.email));
+        let code = faults.check(Code::from_field("code", &request.code));
+        let new = faults.check(Password::new("new_password", request.new_password.into()));
+        let (Some(email), Some(code), Some(new)) = (email, code, new) else {
+            return Err(faults.refusal().into());
+        };
+        self.0.reset_password(&email, &code, &new, from).await?;
+        Ok(Response::new(ResetPasswordResponse {}))
     }
 
     async fn set_user_state(
         &self,
-        _: Request<firstcome_proto::user_v1::SetUserStateRequest>,
-    ) -> Result<Response<firstcome_proto::user_v1::SetUserStateResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<SetUserStateRequest>,
+    ) -> Result<Response<SetUserStateResponse>, Status> {
+        let request = request.into_inner();
+        let mut faults = Faults::default();
+        let user = faults.check(UserId::from_field("user_id", &request.user_id));
+        let wanted = faults.check(match request.state() {
+            UserState::Active => Ok(State::Active),
+            UserState::Banned => Ok(State::Banned),
+            _ => Err(Refusal::invalid("state", "want ACTIVE or BANNED")),
+        });
+        let (Some(user), Some(wanted)) = (user, wanted) else {
+            return Err(faults.refusal().into());
+        };
+        self.0.set_user_state(user, wanted).await?;
+        Ok(Response::new(SetUserStateResponse { state: UserState::from(wanted).into() }))
     }
+}
+
+/// The first of `accept-language` that we speak.
+fn spoken(metadata: &MetadataMap) -> Language {
+    let header = metadata.get("accept-language").and_then(|header| header.to_str().ok());
+    let tags = header.unwrap_or_default().split(',').map(str::trim);
+    let words = tags.filter_map(|tag| tag.split(['-', ';']).next());
+    words
+        .filter_map(|word| Language::from_word(&word.to_ascii_lowercase()))
+        .next()
+        .unwrap_or_default()
 }
 
 impl TryFrom<SignUpRequest> for SignUp {
@@ -148,7 +218,7 @@ impl TryFrom<SignUpRequest> for SignUp {
         let phone = faults.check(Phone::from_field("phone", &request.phone));
         match (name, email, password, phone) {
             (Some(name), Some(email), Some(password), Some(phone)) => {
-                Ok(Self { email, name, phone, password })
+                Ok(Self { email, name, phone, password, language: Language::default() })
             }
             _ => Err(faults.refusal()),
         }
@@ -163,6 +233,30 @@ impl From<Tokens> for TokenPair {
             refresh_token: tokens.refresh.expose().to_owned(),
             refresh_token_ttl: Some(timestamp::duration_to_wire(tokens.refresh_ttl)),
         }
+    }
+}
+
+impl From<State> for UserState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Inactive => Self::Inactive,
+            State::Active => Self::Active,
+            State::Dormant => Self::Dormant,
+            State::Banned => Self::Banned,
+            State::Deleted => Self::Deleted,
+        }
+    }
+}
+
+fn to_wire(session: &Listed, current: SessionId) -> Session {
+    Session {
+        session_id: session.id.to_string(),
+        device: session.device.to_string(),
+        client_address: session.address.to_string(),
+        create_time: Some(timestamp::to_wire(session.created_at)),
+        last_use_time: Some(timestamp::to_wire(session.last_used_at)),
+        expire_time: Some(timestamp::to_wire(session.expires_at)),
+        is_current: session.id == current,
     }
 }
 
@@ -186,9 +280,25 @@ mod tests {
             password: "short".into(),
             phone: "12".into(),
         };
-        let refusal = SignUp::try_from(request).err().expect("everything is wrong");
+        let refusal = SignUp::try_from(request).expect_err("everything is wrong");
         let fields: Vec<_> = refusal.violations.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(fields, ["name", "email", "password", "phone"]);
+    }
+
+    #[test]
+    fn the_first_language_that_we_speak_counts() {
+        let check = |header: Option<&'static str>, want| {
+            let mut metadata = MetadataMap::new();
+            if let Some(header) = header {
+                metadata.insert("accept-language", header.parse().expect("ASCII"));
+            }
+            assert_eq!(spoken(&metadata), want, "{header:?}");
+        };
+        check(None, Language::English);
+        check(Some("ko-KR,ko;q=0.9,en;q=0.8"), Language::Korean);
+        check(Some("fr-FR, KO;q=0.5"), Language::Korean);
+        check(Some("en-GB,ko"), Language::English);
+        check(Some("*;;,"), Language::English);
     }
 
     #[test]

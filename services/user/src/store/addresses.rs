@@ -4,22 +4,16 @@ use std::time::Duration;
 
 use firstcome_postgres::broken_constraint;
 use firstcome_proto::{AddressId, UserId};
-use firstcome_vault::{Sealed, Vault};
+use firstcome_vault::Sealed;
 use sqlx::{Connection as _, PgConnection, PgExecutor};
-use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::{Store, interval};
-use crate::{address_book::place, error::Error};
+use crate::error::Error;
 
 /// The constraint that a book's default is one of its addresses.
 const DEFAULT_IS_THERE: &str = "address_books_default_is_there";
 /// How long a key is known after its address has gone: longer than anybody retries.
 const KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Rows sealed anew in one transaction: a few milliseconds, in which their owners wait.
-const RESEAL_ROWS_MAX: i64 = 256;
-/// Who writes a row holds it for milliseconds; then it is looked at again.
-const RESEAL_PAUSE: Duration = Duration::from_millis(200);
 
 /// An entry of an address book.
 pub struct Entry {
@@ -172,74 +166,6 @@ impl Store {
             .execute(executor)
             .await?;
         Ok(())
-    }
-
-    /// Seals every address anew that is under another than the current key, while all serve; gives
-    /// how many it were. What is being written is passed over, and looked at again.
-    pub async fn reseal_addresses(&self, vault: &Vault) -> Result<u64, Error> {
-        let (front, mut resealed) = (vault.current_front().to_vec(), 0);
-        loop {
-            let (mut last, mut busy) = (Uuid::nil(), 0);
-            loop {
-                let rows = sqlx::query!(
-                    r#"select address_id, substr(address_sealed, 1, 4) <> $2 as "is_old!"
-                       from addresses where address_id > $1 order by address_id limit $3"#,
-                    last,
-                    &front,
-                    RESEAL_ROWS_MAX
-                )
-                .fetch_all(&self.pool)
-                .await?;
-                let Some(end) = rows.last() else { break };
-                last = end.address_id;
-                let old = rows.into_iter().filter(|row| row.is_old).map(|row| row.address_id);
-                let old: Vec<Uuid> = old.collect();
-                let done = self.reseal(vault, &old).await?;
-                resealed += done;
-                busy += old.len() as u64 - done;
-            }
-            if busy == 0 {
-                return Ok(resealed);
-            }
-            sleep(RESEAL_PAUSE).await;
-        }
-    }
-
-    /// Seals those of these addresses anew that nobody is writing; gives how many.
-    async fn reseal(&self, vault: &Vault, ids: &[Uuid]) -> Result<u64, Error> {
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let mut lent = self.pool.acquire().await?;
-        let mut transaction = lent.begin().await?;
-        let rows = sqlx::query!(
-            "select address_id, address_sealed from addresses
-             where address_id = any($1) for no key update skip locked",
-            ids
-        )
-        .fetch_all(&mut *transaction)
-        .await?;
-        let count = rows.len() as u64;
-        let (mut found, mut sealed) = (Vec::new(), Vec::new());
-        for row in rows {
-            let anew = vault.reseal(place(AddressId(row.address_id)), &row.address_sealed);
-            if let Some(anew) = anew.map_err(|fault| Error::internal("reseal an address", fault))? {
-                found.push(row.address_id);
-                sealed.push(anew);
-            }
-        }
-        sqlx::query!(
-            "update addresses set address_sealed = anew.sealed
-             from unnest($1::uuid[], $2::bytea[]) as anew (id, sealed)
-             where address_id = anew.id",
-            &found,
-            &sealed
-        )
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        lent.give_back();
-        Ok(count)
     }
 }
 

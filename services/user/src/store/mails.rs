@@ -29,7 +29,8 @@ impl Store {
             r#"with wanted as materialized (
                  -- One event may be delivered twice at once.
                  select distinct on (notice.event_id)
-                     notice.event_id, notice.order_id, notice.news, users.email
+                     notice.event_id, notice.order_id, notice.news, users.user_id,
+                     users.email_sealed, users.language
                  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[])
                      as notice (event_id, user_id, order_id, news)
                  join users on users.user_id = notice.user_id
@@ -41,7 +42,8 @@ impl Store {
                  on conflict (event_id) do nothing
                  returning event_id
              )
-             select recorded.event_id as "event_id!", wanted.email
+             select recorded.event_id as "event_id!", wanted.user_id, wanted.email_sealed,
+                    wanted.language
              from recorded join wanted on wanted.event_id = recorded.event_id"#,
             &events,
             &users,
@@ -53,12 +55,15 @@ impl Store {
         let by_event: HashMap<Uuid, &Notice> = notices.iter().map(|it| (it.event_id, it)).collect();
         // A fault of one address must not become the fault of all.
         let letters = rows.into_iter().filter_map(|row| {
-            let Ok(address) = Email::from_field("email", &row.email) else {
+            let sealed = row.email_sealed.as_deref();
+            let email = sealed.map(|sealed| self.open_email(row.user_id, sealed));
+            let Some(Ok(address)) = email else {
                 let event = row.event_id;
                 tracing::warn!(%event, "an account's address is none, its mail is given up");
                 return None;
             };
-            Some(seal(by_event[&row.event_id], address, Language::default()))
+            let language = Language::from_word(&row.language).unwrap_or_default();
+            Some(seal(by_event[&row.event_id], address, language))
         });
         let letters: Vec<Sealed> = letters.collect();
         save_with(&mut transaction, &letters).await?;

@@ -6,18 +6,20 @@ use std::{
     process::{Command, Output},
 };
 
+use firstcome_proto::Reason;
 use firstcome_testkit::{TestDatabase, stores};
 use firstcome_user::app::MIGRATIONS;
 use serde_json::Value;
 use sqlx::migrate::Migrator;
 
-use super::harness::{DATA_KEYS, Shop, address};
+use super::harness::{DATA_KEYS, INDEX_KEY, Shop, address, assert_refused};
 
 pub fn user(database: &TestDatabase, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_firstcome-user"))
         .args(arguments)
         .env("FIRSTCOME_DATABASE_URL", &database.url)
         .env("FIRSTCOME_DATA_KEYS", DATA_KEYS)
+        .env("FIRSTCOME_INDEX_KEY", INDEX_KEY)
         .env_remove("FIRSTCOME_DEVELOPMENT")
         .output()
         .expect("the binary runs")
@@ -91,8 +93,35 @@ async fn an_admin_is_made_once_and_logs_in_as_one() {
     let claims = shop.claims(&answer.tokens.expect("tokens").access_token).await;
     assert_eq!(claims.role, "admin");
 
+    let before = shop.log_in(&email, "an0ther one", "before").await.expect("a log-in");
+    let (email_flag, password) = (format!("--email={email}"), "--password=an0ther one");
+    let again = user(&shop.database, &["create-admin", &email_flag, password]);
+    assert!(again.status.success());
+    // Whoever was in the account does not become an operator with it.
+    let before = shop.refresh(&before.tokens.expect("tokens")).await;
+    assert_refused(before, Reason::TokenRevoked);
+
     let weak = user(&shop.database, &["create-admin", "--email=x", "--password=y"]);
     assert_eq!(weak.status.code(), Some(64));
+}
+
+#[test]
+fn faulty_keys_are_named_and_not_shown() {
+    for command in [vec!["migrate"], vec!["rotate-keys"], vec!["create-admin", "--email=a@b.c"]] {
+        let refused = Command::new(env!("CARGO_BIN_EXE_firstcome-user"))
+            .args(command)
+            .env("FIRSTCOME_DATABASE_URL", "postgres://fc_user@127.0.0.1/firstcome")
+            .env("FIRSTCOME_DATA_KEYS", "1:5ecre7")
+            .env("FIRSTCOME_INDEX_KEY", "5ecre7")
+            .env("FIRSTCOME_ADMIN_PASSWORD", "0perator's")
+            .output()
+            .expect("the binary runs");
+        assert_eq!(refused.status.code(), Some(64));
+        let complaint = String::from_utf8_lossy(&refused.stderr);
+        assert!(complaint.contains("--data-keys"), "{complaint}");
+        assert!(complaint.contains("--index-key"), "{complaint}");
+        assert!(!complaint.contains("5ecre7"), "{complaint}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

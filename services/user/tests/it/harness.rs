@@ -19,9 +19,11 @@ use firstcome_proto::{
 use firstcome_testkit::{TestDatabase, eventually, stores};
 use firstcome_user::{
     app::{App, MIGRATIONS},
-    config::{Command, Config},
+    config::{Command, Config, Keys},
+    store::Store,
     token::{Claims, ISSUER},
 };
+use firstcome_vault::DataKeys;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -29,12 +31,14 @@ use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
 pub const PASSWORD: &str = "passw0rd!";
-/// What every test seals with.
+/// The keys of every test, except where keys are what it is about.
 pub const DATA_KEYS: &str = "1:0101010101010101010101010101010101010101010101010101010101010101";
+pub const INDEX_KEY: &str = "0202020202020202020202020202020202020202020202020202020202020202";
 
 pub struct Shop {
     pub database: TestDatabase,
     pub accounts: AccountServiceClient<Channel>,
+    pub profiles: ProfileServiceClient<Channel>,
     pub keys: TokenKeyServiceClient<Channel>,
     pub profiles: ProfileServiceClient<Channel>,
     pub books: AddressBookServiceClient<Channel>,
@@ -71,10 +75,10 @@ impl Shop {
             format!("--database-url={}", database.url),
             format!("--redis-url={}", stores().await.redis_url()),
             format!("--mail-dir={}", mailbox.path().display()),
-            format!("--index-key={}", "1d".repeat(32)),
+            format!("--index-key={INDEX_KEY}"),
         ];
-        let other_keys = flags.iter().any(|flag| flag.starts_with("--data-keys="));
-        let keys = (!other_keys).then(|| format!("--data-keys={DATA_KEYS}"));
+        let keys = format!("--data-keys={DATA_KEYS}");
+        let keys = Some(keys).filter(|_| !flags.iter().any(|flag| flag.starts_with("--data-keys")));
         let flags = flags.iter().map(|&flag| flag.to_owned()).chain(keys);
         let config = Config::parse_from(common.into_iter().chain(flags));
         let Command::Serve(serve) = config.command else { unreachable!("asked to serve") };
@@ -116,13 +120,25 @@ impl Shop {
         password: &str,
         key: &str,
     ) -> Result<LogInResponse, Status> {
-        let request = LogInRequest {
-            email: email.into(),
-            password: password.into(),
-            idempotency_key: key.into(),
-            device: String::new(),
-        };
+        let request = log_in_request(email, password, key);
         Ok(self.accounts.clone().log_in(request).await?.into_inner())
+    }
+
+    /// A log-in that the edge saw coming from there.
+    pub async fn log_in_from(
+        &self,
+        client: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<LogInResponse, Status> {
+        let key = Uuid::new_v4().to_string();
+        let request = from(client, Request::new(log_in_request(email, password, &key)));
+        Ok(self.accounts.clone().log_in(request).await?.into_inner())
+    }
+
+    /// A request as the edge sends it on for the owner of these tokens.
+    pub async fn by<T>(&self, tokens: &TokenPair, message: T) -> Request<T> {
+        carrying(&self.claims(&tokens.access_token).await, message)
     }
 
     pub async fn refresh(&self, tokens: &TokenPair) -> Result<TokenPair, Status> {
@@ -164,6 +180,47 @@ impl Shop {
         let key = DecodingKey::from_ed_der(&key.public_key);
         jsonwebtoken::decode(access_token, &key, &validation).expect("it verifies").claims
     }
+}
+
+/// A database that already has rows, or another app serves.
+pub fn same(database: &TestDatabase) -> TestDatabase {
+    TestDatabase { pool: database.pool.clone(), url: database.url.clone() }
+}
+
+/// The keys of every test.
+pub fn keys() -> Keys {
+    let data_keys = DataKeys { data_keys: DATA_KEYS.into() };
+    Keys { data_keys, index_key: INDEX_KEY.into() }
+}
+
+/// The rows themselves.
+pub async fn store(database: &TestDatabase) -> Store {
+    Store::connect(&database.url.clone().into(), &keys(), 4).await.expect("connects")
+}
+
+pub fn log_in_request(email: &str, password: &str, key: &str) -> LogInRequest {
+    LogInRequest {
+        email: email.into(),
+        password: password.into(),
+        idempotency_key: key.into(),
+        device: String::new(),
+    }
+}
+
+/// How long a refusal asks to wait.
+#[track_caller]
+pub fn wait_of<T: std::fmt::Debug>(answer: Result<T, Status>, reason: Reason) -> Duration {
+    let refusal = Refusal::from_status(&answer.expect_err("a refusal"));
+    assert_eq!(refusal.reason(), reason, "{refusal:?}");
+    let wait = refusal.retry_after.expect("a refusal that says when to come again");
+    wait.try_into().expect("a positive span")
+}
+
+/// A request as the edge sends it on from a client.
+pub fn from<T>(client: &str, mut request: Request<T>) -> Request<T> {
+    let client = client.parse().expect("an address is ASCII");
+    request.metadata_mut().insert(identity::CLIENT_ADDRESS, client);
+    request
 }
 
 pub fn read_mails(folder: &Path, email: &str) -> Vec<String> {

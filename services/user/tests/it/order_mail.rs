@@ -23,8 +23,8 @@ use firstcome_user::{
     news::News,
     order_mail::{Notice, OrderMails},
     postman::Postman,
-    store::Store,
 };
+use firstcome_vault::Place;
 use fred::{clients::Client, interfaces::StreamsInterface as _, types::Value};
 use prost::Message as _;
 use tempfile::TempDir;
@@ -32,7 +32,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use uuid::Uuid;
 
 use super::{
-    harness::{address, read_mails},
+    harness::{address, keys as data_keys, read_mails, store},
     letters::outbox,
     mail::listen,
 };
@@ -81,7 +81,7 @@ impl Post {
             mail_dir: Some(self.mailbox.path().to_owned()),
             mail_from: "firstcome <no-reply@firstcome.example>".parse().expect("an address"),
         };
-        let store = Store::connect(&self.database.url.clone().into(), 4).await.expect("connects");
+        let store = store(&self.database).await;
         let (outbox, mailer) = (outbox(&store), Mailer::new(&mail).await.expect("a way out"));
         Postman::new(store.clone(), outbox.clone(), mailer).start(&self.shutdown);
         let mails = OrderMails::new(store, outbox);
@@ -96,12 +96,20 @@ impl Post {
     }
 
     async fn person_at(&self, id: Uuid, email: &str, state: &str) {
+        let seal = |column, text: &str| {
+            let sealed = data_keys().vault().seal(Place { column, row: id }, text.as_bytes());
+            Some(sealed).filter(|_| state != "DELETED")
+        };
+        let index = data_keys().index().of("users.email", email).to_vec();
         sqlx::query(
-            "insert into users (user_id, email, name, password_hash, state, role, signup_id)
-             values ($1, $2, 'Ann', 'none', $3, 'USER', $1)",
+            "insert into users (user_id, email_sealed, email_index, name_sealed, password_hash,
+                                state, role, signup_id)
+             values ($1, $2, $3, $4, 'none', $5, 'USER', $1)",
         )
         .bind(id)
-        .bind(email)
+        .bind(seal("users.email", email))
+        .bind(Some(index).filter(|_| state != "DELETED"))
+        .bind(seal("users.name", "Ann"))
         .bind(state)
         .execute(&self.database.pool)
         .await
@@ -371,7 +379,7 @@ async fn an_event_that_cannot_be_mailed_is_parked_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_none_loses_its_own_mail_only() {
     let post = Post::open().await;
-    let store = Store::connect(&post.database.url.clone().into(), 1).await.unwrap();
+    let store = store(&post.database).await;
     let broken = Uuid::new_v4();
     post.person_at(broken, &format!("no address {broken}"), "ACTIVE").await;
     let ((one, first), (other, second)) =
@@ -408,7 +416,7 @@ async fn records_outlast_what_may_be_told_again() {
     .execute(&post.database.pool)
     .await
     .unwrap();
-    let store = Store::connect(&post.database.url.clone().into(), 1).await.unwrap();
+    let store = store(&post.database).await;
     let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
     assert_eq!(store.forget_mails(days(14), 4).await.unwrap(), 4);
     assert_eq!(store.forget_mails(days(14), 4).await.unwrap(), 3);

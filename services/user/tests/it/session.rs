@@ -129,7 +129,8 @@ async fn a_banned_user_is_let_in_nowhere() {
     let tokens = shop.member(&email).await;
     sqlx::query("update users set state = 'BANNED'").execute(&shop.database.pool).await.unwrap();
     assert_refused(shop.refresh(&tokens).await, Reason::TokenRevoked);
-    assert_refused(shop.log_in(&email, PASSWORD, "k").await, Reason::BadCredentials);
+    assert_refused(shop.log_in(&email, "wr0ng-one!", "k").await, Reason::BadCredentials);
+    assert_refused(shop.log_in(&email, PASSWORD, "k").await, Reason::AccountBanned);
 }
 
 #[tokio::test(flavor = "multi_thread")]

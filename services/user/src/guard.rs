@@ -1,0 +1,74 @@
+//! The guard: whether a password is right. Every password that anybody gives goes through here, so
+//! that all of them are counted, and a wrong one costs the same whether or not there is an account.
+
+use std::net::IpAddr;
+
+use firstcome_proto::UserId;
+
+use crate::{
+    account::{Account, Email, Password},
+    error::Error,
+    password::Hasher,
+    store::Store,
+    throttle::Throttle,
+};
+
+/// Looks at passwords.
+#[derive(Clone)]
+pub struct Guard {
+    /// Accounts.
+    pub store: Store,
+    /// Passwords.
+    pub hasher: Hasher,
+    /// How often they may be guessed.
+    pub throttle: Throttle,
+}
+
+impl Guard {
+    /// The account of an address, once its password is proved.
+    pub async fn let_in(
+        &self,
+        email: &Email,
+        password: Password,
+        from: Option<IpAddr>,
+    ) -> Result<Account, Error> {
+        let attempt = self.throttle.take(email, from).await?;
+        let account = self.store.account(email).await?;
+        let hash = account.as_ref().map(|account| account.password_hash.clone());
+        // Without an account in vain, and as long.
+        let right = self.hasher.verify(password, hash).await?;
+        match account {
+            Some(account) if right => {
+                attempt.was_right().await;
+                Ok(account)
+            }
+            _ => {
+                attempt.was_wrong();
+                Err(Error::BadCredentials)
+            }
+        }
+    }
+
+    /// The account of a caller whose token is good, and which of these is its password.
+    ///
+    /// # Errors
+    /// [`Error::TokenRevoked`] for an account that is gone, [`Error::BadCredentials`] when none is.
+    pub async fn prove(
+        &self,
+        user: UserId,
+        passwords: &[&Password],
+        from: Option<IpAddr>,
+    ) -> Result<(Account, usize), Error> {
+        let account = self.store.account_of(user).await?.ok_or(Error::TokenRevoked)?;
+        let attempt = self.throttle.take(&account.email, from).await?;
+        for (place, &password) in passwords.iter().enumerate() {
+            let hash = Some(account.password_hash.clone());
+            if self.hasher.verify(password.clone(), hash).await? {
+                attempt.was_right().await;
+                return Ok((account, place));
+            }
+        }
+        attempt.was_wrong();
+        Err(Error::BadCredentials)
+    }
+}

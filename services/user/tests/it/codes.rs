@@ -1,0 +1,195 @@
+//! Mailed codes: how often they are mailed, and what each is good for.
+
+use std::time::Duration;
+
+use firstcome_proto::{
+    Reason,
+    user_v1::{
+        RequestPasswordResetRequest, ResendVerificationRequest, ResendVerificationResponse,
+        ResetPasswordRequest,
+    },
+};
+use firstcome_redis::RedisPool;
+use firstcome_testkit::stores;
+use firstcome_user::{
+    account::Email,
+    code::{Code, Codes, Purpose, Subject},
+};
+use futures::future::join_all;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::harness::{PASSWORD, Shop, address, assert_refused, code_in, keys, wait_of};
+
+/// No pause between two mails: what is tested is something else.
+const EAGER: &[&str] = &["--code-cooldown=0s"];
+
+async fn resend(shop: &Shop, email: &str) -> Result<ResendVerificationResponse, Status> {
+    let request = ResendVerificationRequest { email: email.into() };
+    Ok(shop.accounts.clone().resend_verification(request).await?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_sent_again_and_the_old_one_works_no_more() {
+    let shop = Shop::open_with(EAGER).await;
+    let email = address();
+    shop.sign_up(&email, PASSWORD).await.expect("a sign-up");
+    let first = shop.code(&email, 1).await;
+    let answer = resend(&shop, &email).await.expect("another code");
+    assert_eq!(answer.code_ttl.expect("a span").seconds, 180);
+    let second = shop.code(&email, 2).await;
+    if first != second {
+        assert_refused(shop.verify(&email, &first).await, Reason::CodeInvalid);
+    }
+    shop.verify(&email, &second).await.expect("the newest code");
+    resend(&shop, &email).await.expect("the same answer when nobody is mailed");
+    shop.log_in(&email, PASSWORD, "k").await.expect("a log-in");
+    assert_eq!(shop.mails(&email, 2).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_address_is_left_alone_for_a_minute() {
+    let shop = Shop::open().await;
+    let (signed_up, unknown, member) = (address(), address(), address());
+    shop.sign_up(&signed_up, PASSWORD).await.expect("a sign-up");
+    shop.member(&member).await;
+    resend(&shop, &unknown).await.expect("the first time");
+    for email in [&signed_up, &unknown, &member] {
+        let wait = wait_of(resend(&shop, email).await, Reason::RateLimited);
+        assert!((Duration::from_secs(30)..=Duration::from_secs(60)).contains(&wait), "{wait:?}");
+    }
+    // A code for a password is another mail.
+    for email in [&unknown, &member] {
+        let ask = || {
+            let request = RequestPasswordResetRequest { email: email.clone() };
+            let mut accounts = shop.accounts.clone();
+            async move { accounts.request_password_reset(request).await }
+        };
+        ask().await.expect("the first time");
+        wait_of(ask().await, Reason::RateLimited);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ups_fill_nobodys_mailbox() {
+    let shop = Shop::open().await;
+    let (new, member) = (address(), address());
+    shop.member(&member).await;
+    // The member has signed up once.
+    for (email, left) in [(&new, 3), (&member, 2)] {
+        let answers = join_all((0..6).map(|_| shop.sign_up(email, PASSWORD))).await;
+        let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(taken.len(), left);
+        for answer in refused {
+            let wait = wait_of(answer, Reason::RateLimited);
+            assert!(wait <= Duration::from_secs(60), "{wait:?}");
+        }
+        assert_eq!(shop.mails(email, 3).await.len(), 3);
+    }
+    shop.log_in(&member, PASSWORD, "k").await.expect("nothing was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_parallel_sign_ups_the_one_that_stands_has_the_code() {
+    let shop = Shop::open_with(EAGER).await;
+    for _ in 0..5 {
+        let email = address();
+        let passwords: Vec<String> = (0..4).map(|number| format!("passw0rd!{number}")).collect();
+        let signups = passwords.iter().map(|password| shop.sign_up(&email, password));
+        for answer in join_all(signups).await {
+            answer.expect("a sign-up");
+        }
+        let mails = shop.mails(&email, 4).await;
+        let mut codes: Vec<String> = mails.iter().filter_map(|mail| code_in(mail)).collect();
+        codes.dedup();
+        let mut activated = 0;
+        for code in &codes {
+            activated += usize::from(shop.verify(&email, code).await.is_ok());
+        }
+        assert!(activated >= 1, "one of the mailed codes activates the account");
+        let mut let_in = 0;
+        for password in &passwords {
+            let_in += usize::from(shop.log_in(&email, password, "k").await.is_ok());
+        }
+        assert_eq!(let_in, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_code_of_an_older_sign_up_never_takes_the_place_of_a_newer_ones() {
+    let redis = RedisPool::connect(stores().await.redis_url()).await.expect("connects");
+    let (ttl, cooldown) = (Duration::from_secs(60), Duration::ZERO);
+    let codes = Codes::new(&redis, keys().index(), ttl, cooldown).await.expect("loads");
+    let email = Email::from_field("email", &address()).expect("an address");
+    let code = |digits| Code::from_field("code", digits).expect("six digits");
+    let put = async |digits, since| {
+        let subject = Subject { id: Uuid::new_v4(), since };
+        codes.put(Purpose::Verify, &email, &code(digits), subject).await.expect("an answer");
+        subject.id
+    };
+    let check = async |digits| {
+        codes.check(Purpose::Verify, &email, &code(digits)).await.expect("an answer")
+    };
+    // Microseconds since 1970, as Postgres tells them: what differs is the last digit.
+    let newer = put("222222", 1_795_298_400_000_002).await;
+    put("111111", 1_795_298_400_000_001).await;
+    assert_eq!((check("222222").await, check("111111").await), (Some(newer), None));
+    // The same sign-up's next code does.
+    let again = put("333333", 1_795_298_400_000_003).await;
+    assert_eq!((check("333333").await, check("222222").await), (Some(again), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_good_for_its_account_and_purpose_alone() {
+    let shop = Shop::open_with(EAGER).await;
+    let (ann, bob) = (address(), address());
+    shop.sign_up(&ann, PASSWORD).await.expect("a sign-up");
+    shop.sign_up(&bob, PASSWORD).await.expect("a sign-up");
+    let (of_ann, of_bob) = (shop.code(&ann, 1).await, shop.code(&bob, 1).await);
+    if of_ann != of_bob {
+        assert_refused(shop.verify(&bob, &of_ann).await, Reason::CodeInvalid);
+        assert_refused(shop.verify(&ann, &of_bob).await, Reason::CodeInvalid);
+    }
+    let reset = |email: &str, code: &str| {
+        let request = ResetPasswordRequest {
+            email: email.into(),
+            code: code.into(),
+            new_password: "an0ther one".into(),
+        };
+        let mut accounts = shop.accounts.clone();
+        async move { accounts.reset_password(request).await }
+    };
+    assert_refused(reset(&ann, &of_ann).await, Reason::CodeInvalid);
+    shop.verify(&ann, &of_ann).await.expect("the right one");
+    shop.verify(&bob, &of_bob).await.expect("the right one");
+    assert_refused(reset(&ann, &of_ann).await, Reason::CodeInvalid);
+
+    let request = RequestPasswordResetRequest { email: ann.clone() };
+    shop.accounts.clone().request_password_reset(request).await.expect("a mail");
+    let for_password = shop.code(&ann, 2).await;
+    assert_refused(reset(&bob, &for_password).await, Reason::CodeInvalid);
+    if for_password != of_ann {
+        assert_refused(shop.verify(&ann, &for_password).await, Reason::CodeInvalid);
+    }
+    reset(&ann, &for_password).await.expect("the right one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spellings_of_one_address_are_one_account() {
+    let shop = Shop::open_with(EAGER).await;
+    let email = address();
+    let (name, domain) = email.split_once('@').expect("an address");
+    let full_width = |text: &str| -> String {
+        let wide = |letter: char| char::from_u32(letter as u32 + 0xfee0).expect("a wide letter");
+        text.chars().map(wide).collect()
+    };
+    shop.sign_up(&full_width(&email), PASSWORD).await.expect("a sign-up");
+    let code = shop.code(&email, 1).await;
+    shop.verify(&format!("{}@{domain}", name.to_uppercase()), &code).await.expect("the code");
+    shop.sign_up(&email.to_uppercase(), "an0ther one").await.expect("an answer");
+    let mails = shop.mails(&email, 2).await;
+    assert!(mails[1].contains("You already have"), "{}", mails[1]);
+    shop.log_in(&format!(" {name}＠{domain} "), PASSWORD, "k").await.expect("a log-in");
+    let accounts = sqlx::query_scalar::<_, i64>("select count(*) from users");
+    assert_eq!(accounts.fetch_one(&shop.database.pool).await.expect("a count"), 1);
+}
