@@ -3,7 +3,7 @@
 use firstcome_proto::{
     Reason,
     user_v1::{
-        DeleteAccountRequest, GetProfileRequest, Language, Profile, TokenPair,
+        DeleteAccountRequest, GetProfileRequest, Language, Profile, SignUpRequest, TokenPair,
         UpdateProfileRequest, UserState,
     },
 };
@@ -58,6 +58,28 @@ async fn a_profile_is_what_was_told() {
     };
     let told = Profile { user_id: String::new(), create_time: None, ..profile };
     assert_eq!(told, want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_replaced_sign_up_nothing_is_left() {
+    let shop = Shop::open().await;
+    let email = address();
+    shop.sign_up(&email, "an0ther one").await.expect("a sign-up");
+    let request = SignUpRequest {
+        name: "Anna".into(),
+        email: email.clone(),
+        password: PASSWORD.into(),
+        phone: "+15550100".into(),
+    };
+    shop.accounts.clone().sign_up(request).await.expect("a second sign-up");
+    let code = shop.code(&email, 2).await;
+    shop.verify(&email, &code).await.expect("the newest code");
+    let tokens = shop.log_in(&email, PASSWORD, "k").await.expect("a log-in").tokens;
+    let profile = get(&shop, &tokens.expect("tokens")).await.expect("a profile");
+    assert_eq!((profile.email, profile.name), (email, "Anna".into()));
+    assert_eq!(profile.phone, "+15550100");
+    let accounts = sqlx::query_scalar::<_, i64>("select count(*) from users");
+    assert_eq!(accounts.fetch_one(&shop.database.pool).await.expect("a count"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
