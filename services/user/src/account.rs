@@ -195,6 +195,7 @@ mod tests {
             name: Name::from_field("name", "Ann").expect("a name"),
             phone: Phone::from_field("phone", "+821012345678").expect("a number"),
             password: Password::new("password", "passw0rd!".into()).expect("a password"),
+            language: Language::English,
         };
         let shown = format!("{signup:?}");
         for secret in ["example", "Ann", "8210", "passw0rd"] {

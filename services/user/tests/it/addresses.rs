@@ -10,14 +10,16 @@ use firstcome_proto::{
     },
 };
 use firstcome_testkit::{TestDatabase, eventually, rounds};
-use firstcome_user::{store::Store, token::Claims};
-use firstcome_vault::Vault;
+use firstcome_user::{
+    store::{BOOK_ADDRESS, Resealed},
+    token::Claims,
+};
 use futures::future::join_all;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::harness::{DATA_KEYS, Shop, address, assert_refused, carrying};
+use super::harness::{DATA_KEYS, Shop, address, assert_refused, carrying, store, store_under};
 
 /// Another key in front of the one that the shop begins with.
 const NEXT_KEY: &str = "2:0202020202020202020202020202020202020202020202020202020202020202";
@@ -331,7 +333,7 @@ async fn dump(database: &TestDatabase) -> String {
 async fn a_closed_account_keeps_no_address_however_one_is_added_meanwhile() {
     let shop = Shop::open().await;
     let owner = Owner::of(&shop).await;
-    let store = store(&shop).await;
+    let store = store(&shop.database).await;
     for key in ["a", "b"] {
         owner.create(key, key).await.expect("an entry");
     }
@@ -369,7 +371,7 @@ async fn a_closed_account_keeps_no_address_however_one_is_added_meanwhile() {
 async fn whoever_erases_a_book_and_whoever_writes_in_it_never_wait_for_each_other() {
     let shop = Shop::open().await;
     let owner = Owner::of(&shop).await;
-    let store = store(&shop).await;
+    let store = store(&shop.database).await;
     for round in 0..rounds() * 5 {
         let keys = ["a", "b", "c"].map(|letter| format!("{letter}{round}"));
         owner.create(&keys[0], "1 Main").await.expect("the default");
@@ -407,17 +409,17 @@ async fn addresses_come_under_a_new_key_while_they_are_used() {
         added.into_iter().map(|entry| entry.expect("an entry").address_id).collect();
     let owner = Owner { shop: &shop, claims: owner.claims };
 
-    let vault = Vault::new(&both.parse().expect("a ring"));
-    let store = store(&shop).await;
+    let store = store_under(&shop.database, &both).await;
+    let reseal = || store.reseal(BOOK_ADDRESS, "address_id");
     let changing = join_all(ids.iter().map(async |id| {
         for number in 0..10 {
             owner.update(id, &format!("{number} Main")).await.expect("an update");
             owner.told(id).await.expect("it opens");
         }
     }));
-    let (resealed, _) = tokio::join!(store.reseal_addresses(&vault), changing);
+    let (resealed, _) = tokio::join!(reseal(), changing);
     resealed.expect("resealed");
-    assert_eq!(store.reseal_addresses(&vault).await.expect("nothing is left"), 0);
+    assert_eq!(reseal().await.expect("nothing is left"), Resealed::default());
 
     let database =
         TestDatabase { pool: shop.database.pool.clone(), url: shop.database.url.clone() };
@@ -426,8 +428,4 @@ async fn addresses_come_under_a_new_key_while_they_are_used() {
     let entries = owner.list().await;
     assert_eq!(entries.len(), 20);
     assert!(entries.iter().all(|entry| line1(entry) == "9 Main"));
-}
-
-async fn store(shop: &Shop) -> Store {
-    Store::connect(&shop.database.url.clone().into(), 2).await.expect("connects")
 }

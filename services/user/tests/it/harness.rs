@@ -38,7 +38,6 @@ pub const INDEX_KEY: &str = "020202020202020202020202020202020202020202020202020
 pub struct Shop {
     pub database: TestDatabase,
     pub accounts: AccountServiceClient<Channel>,
-    pub profiles: ProfileServiceClient<Channel>,
     pub keys: TokenKeyServiceClient<Channel>,
     pub profiles: ProfileServiceClient<Channel>,
     pub books: AddressBookServiceClient<Channel>,
@@ -195,7 +194,13 @@ pub fn keys() -> Keys {
 
 /// The rows themselves.
 pub async fn store(database: &TestDatabase) -> Store {
-    Store::connect(&database.url.clone().into(), &keys(), 4).await.expect("connects")
+    store_under(database, DATA_KEYS).await
+}
+
+/// The rows as a process with these keys has them.
+pub async fn store_under(database: &TestDatabase, data_keys: &str) -> Store {
+    let keys = Keys { data_keys: DataKeys { data_keys: data_keys.into() }, ..keys() };
+    Store::connect(&database.url.clone().into(), &keys, 8).await.expect("connects")
 }
 
 pub fn log_in_request(email: &str, password: &str, key: &str) -> LogInRequest {

@@ -29,7 +29,9 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    harness::{DATA_KEYS, PASSWORD, Shop, address, assert_refused, code_in, read_mails},
+    harness::{
+        DATA_KEYS, PASSWORD, Shop, address, assert_refused, code_in, read_mails, store_under,
+    },
     mail::listen,
 };
 
@@ -108,7 +110,7 @@ impl Office {
     }
 
     async fn process_with(&self, keys: &str) -> Process {
-        let store = Store::connect(&self.database.url.clone().into(), 4).await.expect("connects");
+        let store = store_under(&self.database, keys).await;
         let outbox = outbox_under(&store, keys);
         Process { store, outbox, shutdown: Shutdown::new() }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use firstcome_proto::user_v1::{ListRevocationsRequest, ListRevocationsResponse, LogOutRequest};
 use firstcome_testkit::eventually;
-use firstcome_user::{app::MIGRATIONS, store::Store};
+use firstcome_user::app::MIGRATIONS;
 use rand::RngExt as _;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     commands::user,
-    harness::{PASSWORD, Shop, address, carrying},
+    harness::{PASSWORD, Shop, address, carrying, store},
 };
 
 /// No access token of the harness lives longer.
@@ -206,7 +206,7 @@ async fn what_matters_no_more_is_neither_told_nor_kept() {
     }
     assert_eq!(told(&ask(&shop, 0).await), HashSet::from([young]));
 
-    let store = Store::connect(&shop.database.url.clone().into(), 1).await.expect("a store");
+    let store = store(&shop.database).await;
     assert_eq!(store.forget_revocations(KEEP).await.expect("forgotten"), 1);
     let left: Vec<Uuid> = sqlx::query_scalar("select session_id from revocations")
         .fetch_all(&mut connection)

@@ -4,12 +4,7 @@ use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 use firstcome_proto::user_v1::{ListRevocationsRequest, ListTokenKeysRequest};
 use firstcome_testkit::{TestDatabase, eventually, stores};
-use firstcome_user::{
-    app::MIGRATIONS,
-    session::RefreshSecret,
-    store::{Rotation, Store},
-    token::KeyPair,
-};
+use firstcome_user::{app::MIGRATIONS, session::RefreshSecret, store::Rotation, token::KeyPair};
 use firstcome_vault::Vault;
 use futures::future::join_all;
 use sqlx::migrate::Migrator;
@@ -17,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{
     commands::user,
-    harness::{DATA_KEYS, PASSWORD, Shop, address},
+    harness::{DATA_KEYS, PASSWORD, Shop, address, store},
 };
 
 /// The schema of the release before keys were sealed.
@@ -107,7 +102,7 @@ async fn log_ins_go_on_through_rotations() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_rotations_at_one_moment_each_makes_its_own_key_or_none() {
     let shop = Shop::open().await;
-    let store = Store::connect(&shop.database.url.clone().into(), 8).await.expect("a store");
+    let store = store(&shop.database).await;
     let vault = Vault::new(&DATA_KEYS.parse().expect("a ring"));
     let rotations = (0..8).map(|_| store.rotate_signing_key(&vault, Duration::from_secs(10)));
     let made: Vec<Rotation> = join_all(rotations)
@@ -158,7 +153,7 @@ async fn keys_and_secrets_move_to_a_new_data_key() {
     let shop = Shop::open().await;
     let tokens = shop.member(&address()).await;
     let vault = |ring: &str| Vault::new(&ring.parse().expect("a ring"));
-    let store = Store::connect(&shop.database.url.clone().into(), 1).await.expect("a store");
+    let store = store(&shop.database).await;
     store.newer_signing_key(&vault(NEW), "").await.err().expect("it is under the old key");
 
     let both = vault(&format!("{NEW},{DATA_KEYS}"));
