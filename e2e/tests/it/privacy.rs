@@ -202,7 +202,9 @@ async fn redis(shop: &Shop) -> Vec<(String, String)> {
         };
         for key in ask("KEYS", vec!["*"]).await.into_array() {
             let key = key.as_string().unwrap();
-            let value = match ask("TYPE", vec![&key]).await.as_string().unwrap().as_str() {
+            // A replica has its primary's keys and shows none of them.
+            let Some(kind) = ask("TYPE", vec![&key]).await.as_string() else { continue };
+            let value = match kind.as_str() {
                 "hash" => ask("HGETALL", vec![&key]).await,
                 "stream" => ask("XRANGE", vec![&key, "-", "+"]).await,
                 "zset" => ask("ZRANGE", vec![&key, "0", "-1"]).await,

@@ -65,7 +65,8 @@ create trigger sessions_reopened after update of ended_at on sessions
 create function end_sessions_of_user() returns trigger
 language plpgsql as $$
 begin
-    update sessions set ended_at = clock_timestamp()
+    update sessions
+    set ended_at = clock_timestamp(), device_sealed = null, address_sealed = null
     where user_id = new.user_id and ended_at is null;
     return null;
 end

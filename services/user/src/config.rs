@@ -77,8 +77,8 @@ pub struct Keys {
     /// What personal data is sealed with.
     #[command(flatten)]
     pub data_keys: DataKeys,
-    /// What an account is found by its address with: 64 hex digits, as `openssl rand -hex 32` makes
-    /// them. Under another one nobody is found.
+    /// What an account is found by its address with, and a key's second use told from its first: 64
+    /// hex digits, as `openssl rand -hex 32` makes them. Under another one nobody is found.
     #[arg(long, env = "FIRSTCOME_INDEX_KEY", hide_env_values = true)]
     pub index_key: SecretString,
 }
@@ -126,10 +126,6 @@ pub struct Serve {
     /// Where the mailed codes are kept, as `redis-cluster://host:port?node=host:port&node=…`.
     #[arg(long, env = "FIRSTCOME_REDIS_URL", hide_env_values = true)]
     pub redis_url: SecretString,
-    /// What sealed data is compared by, as 64 hex digits; it can never be changed. `openssl rand
-    /// -hex 32` makes one.
-    #[arg(long, env = "FIRSTCOME_INDEX_KEY", hide_env_values = true)]
-    pub index_key: SecretString,
 
     /// How mail leaves.
     #[command(flatten)]
