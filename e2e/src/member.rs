@@ -40,7 +40,7 @@ impl Member {
     /// An account of a new address, and its first device.
     pub async fn join(shop: &Shop) -> Result<Self> {
         let email = new_email();
-        let asked = Request::new(sign_up(&email));
+        let asked = from_anywhere(sign_up(&email));
         AccountServiceClient::new(shop.channel.clone()).sign_up(asked).await.context("sign up")?;
         let code = code_of_mail(shop, &email, 1).await;
         let verified = verify(shop, &email, &code).await;
@@ -126,6 +126,15 @@ impl Member {
     }
 }
 
+/// A call without a token, from an address that nobody else calls from.
+pub fn from_anywhere<T>(message: T) -> Request<T> {
+    let [a, b, c] = rand::random::<[u8; 3]>();
+    let mut request = Request::new(message);
+    let from = format!("10.{a}.{b}.{c}").parse().expect("addresses are ASCII");
+    request.metadata_mut().insert("x-forwarded-for", from);
+    request
+}
+
 /// An address that nobody has.
 pub fn new_email() -> String {
     format!("minji-{}@example.com", Uuid::new_v4().simple())
@@ -144,6 +153,7 @@ pub fn sign_up(email: &str) -> SignUpRequest {
 /// VerifyEmail.
 pub async fn verify(shop: &Shop, email: &str, code: &str) -> Result<(), Refusal> {
     let request = VerifyEmailRequest { email: email.to_owned(), code: code.to_owned() };
+    let request = from_anywhere(request);
     let answer = AccountServiceClient::new(shop.channel.clone()).verify_email(request).await;
     answer.map(drop).map_err(|status| Refusal::from_status(&status))
 }

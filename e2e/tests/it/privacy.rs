@@ -97,7 +97,10 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
     }
     buyer.order_in(&orders[0], OrderState::Confirmed).await.unwrap();
     let reset = RequestPasswordResetRequest { email: email.clone() };
-    let asked = || async { accounts.clone().request_password_reset(reset.clone()).await.is_ok() };
+    let asked = || async {
+        let reset = member::from_anywhere(reset.clone());
+        accounts.clone().request_password_reset(reset).await.is_ok()
+    };
     eventually(Duration::from_secs(90), asked).await;
     let shipped = || async { customer.mails().len() >= 4 };
     eventually(PATIENCE, shipped).await;
@@ -129,11 +132,14 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
     for (name, text) in logs(&shop) {
         found(&name, &text);
     }
+    let (mut seen, id) = (0, customer.user.to_string());
     for role in [Role::User, Role::Inventory, Role::Order, Role::Payment, Role::Sandbox] {
         for (table, row) in rows(&shop, role).await {
             found(&table, &row);
+            seen += usize::from(row.contains(&id));
         }
     }
+    assert!(seen > 5, "the customer's rows were among them");
     for (key, value) in redis(&shop).await {
         found(&key, &format!("{key} {value}"));
     }
@@ -173,6 +179,11 @@ async fn rows(shop: &Shop, role: Role) -> Vec<(String, String)> {
         }
     }
     all
+}
+
+#[test]
+fn bytes_of_a_row_are_read_as_text() {
+    assert!(readable(r#"{"name":"\\x5175696c6c66656174686572"}"#).contains("Quillfeather"));
 }
 
 /// What the hexadecimal parts of a row say when they are read as text.

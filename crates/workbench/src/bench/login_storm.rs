@@ -37,6 +37,8 @@ const UNITS: u32 = 2_000_000;
 /// The peak: so many at a time, for so many orders, after a warm-up of as many again.
 const PEAK_IN_FLIGHT: u16 = 256;
 const PEAK_ORDERS: u32 = 20_000;
+/// Orders are placed for so long at a time, until everybody is in.
+const SLICE: Duration = Duration::from_secs(1);
 /// What of the peak goes on beside the log-ins.
 const LOAD_SHARE: f64 = 0.5;
 /// How much slower the slowest hundredth may become.
@@ -51,7 +53,7 @@ pub struct LoginStormArgs {
     /// People who log in at once
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=4_000))]
     pub log_ins: u32,
-    /// How long orders are placed, without log-ins and then with them
+    /// How long orders are placed without log-ins; then until everybody is in
     #[arg(long, default_value = "20s", value_parser = humantime::parse_duration)]
     pub span: Duration,
     /// Print one JSON array and nothing else
@@ -93,7 +95,13 @@ async fn measure(ground: &Ground, args: &LoginStormArgs, findings: &mut Findings
     eprintln!("the same while {} log in ...", args.log_ins);
     ground.come_to_rest().await?;
     let storm = tokio::spawn(Arc::clone(&run).log_all_in(args.log_ins));
-    let stormy = run.orders_at(rate_per_s, args.span, "stormy").await?;
+    // For as long as it lasts: afterwards it would be calm again.
+    let (mut slices, started) = (Vec::new(), Instant::now());
+    while !storm.is_finished() {
+        let key = format!("stormy-{}", slices.len());
+        slices.push(run.orders_at(rate_per_s, SLICE, &key).await?);
+    }
+    let stormy = Load::sum(&slices, started.elapsed());
     let storm = storm.await??;
 
     findings.tell(STEP, "most orders, closed loop", peak_per_s, "/s");
@@ -136,11 +144,11 @@ impl Run {
         Ok(())
     }
 
-    async fn orders_in_flight(self: &Arc<Self>, key: &'static str) -> Result<Load> {
-        let run = Arc::clone(self);
+    async fn orders_in_flight(self: &Arc<Self>, key: &str) -> Result<Load> {
+        let (run, key) = (Arc::clone(self), Arc::<str>::from(key));
         let call = move |number| {
-            let run = Arc::clone(&run);
-            async move { run.order(number, key).await }
+            let (run, key) = (Arc::clone(&run), Arc::clone(&key));
+            async move { run.order(number, &key).await }
         };
         load::drive(PEAK_ORDERS, PEAK_IN_FLIGHT, call).await
     }
@@ -149,12 +157,12 @@ impl Run {
         self: &Arc<Self>,
         rate_per_s: f64,
         span: Duration,
-        key: &'static str,
+        key: &str,
     ) -> Result<Load> {
-        let run = Arc::clone(self);
+        let (run, key) = (Arc::clone(self), Arc::<str>::from(key));
         let call = move |number| {
-            let run = Arc::clone(&run);
-            async move { run.order(number, key).await }
+            let (run, key) = (Arc::clone(&run), Arc::clone(&key));
+            async move { run.order(number, &key).await }
         };
         load::offer(rate_per_s, span, call).await
     }
