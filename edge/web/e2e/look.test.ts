@@ -47,11 +47,13 @@ async function look(buyer: Buyer, name: string): Promise<string[]> {
   // Through the debugger: the page's policy keeps every other script out.
   await session.send("Runtime.evaluate", { expression: axe });
   const { result } = await session.send("Runtime.evaluate", {
-    expression: "axe.run(document, { resultTypes: ['violations'] }).then((all) => JSON.stringify(all.violations))",
+    expression: "axe.run(document).then(({ violations, passes }) => JSON.stringify({ violations, passed: passes.length }))",
     awaitPromise: true,
     returnByValue: true,
   });
-  for (const { id, impact, nodes } of JSON.parse(String(result.value)) as Finding[]) {
+  const { violations, passed } = JSON.parse(String(result.value)) as { violations: Finding[]; passed: number };
+  assert.ok(passed >= 15, `${name}: axe examined too little: ${passed}`);
+  for (const { id, impact, nodes } of violations) {
     found.push(`${name}: ${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
   }
   return found;

@@ -133,3 +133,50 @@ test("a declined card says what to do, and a reload keeps the log-in", async () 
   await buyer.page.waitForURL("**/orders/**");
   await buyer.context.close();
 });
+
+test("two tabs that order in the same instant are one buyer with one order", async () => {
+  const buyer = await Buyer.arrive(browser, shop.url, "en");
+  await buyer.signUp();
+  const pair = await putOnSale({ name: "Two tabs", units: 9, opensInMs: 2500, holdSeconds: 60, limit: 5 });
+  const tabs = [buyer.page, await buyer.context.newPage()];
+  await buyer.page.goto(`/products/${pair.productId}`);
+  await buyer.button(buyer.texts.buyAtOpening).click();
+  // The second one finds the press of the first, and waits too.
+  await tabs[1]?.goto(`/products/${pair.productId}`);
+  await tabs[1]?.getByText(buyer.texts.waitingForOpening).first().waitFor();
+  await Promise.all(tabs.map((tab) => tab.waitForURL("**/orders/**")));
+  assert.equal(tabs[0]?.url(), tabs[1]?.url());
+  await buyer.context.close();
+});
+
+test("a buyer without a mouse gets there, and focus follows", async () => {
+  const buyer = await Buyer.arrive(browser, shop.url, "ko");
+  const { page, texts } = buyer;
+  await buyer.signUp();
+  const pair = await putOnSale({ name: "By keyboard", units: 2, opensInMs: 0, holdSeconds: 60, variants: ["260 mm", "270 mm"] });
+  await page.goto("/");
+  await page.getByRole("link", { name: pair.name }).focus();
+  await page.keyboard.press("Enter");
+  const heading = (name: string) => page.locator("h1:focus", { hasText: name }).waitFor();
+  await heading(pair.name);
+  await page.getByRole("radio").first().focus();
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await page.getByLabel("270 mm").isChecked(), true);
+  await buyer.button(texts.buy).focus();
+  await page.keyboard.press("Enter");
+  await heading(texts.orderTitle);
+  await page.keyboard.press("Tab");
+  await page.locator("main :focus").waitFor();
+  await buyer.context.close();
+});
+
+test("the language is the visitor's, and stays", async () => {
+  const buyer = await Buyer.arrive(browser, shop.url, "ko");
+  await buyer.page.goto("/");
+  assert.equal(await buyer.page.locator("html").getAttribute("lang"), "ko");
+  await buyer.button("English").click();
+  await buyer.page.getByRole("heading", { level: 1, name: "First come, first served" }).waitFor();
+  await buyer.page.reload();
+  assert.equal(await buyer.page.locator("html").getAttribute("lang"), "en");
+  await buyer.context.close();
+});

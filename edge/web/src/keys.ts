@@ -9,6 +9,8 @@ export type Chest = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" |
 export interface Kept {
   readonly key: string;
   readonly sinceMs: number;
+  /** The buyer gave the wish up; other tabs must not go on with it. */
+  readonly abandoned?: true;
 }
 
 const PREFIX = "firstcome.key.";
@@ -35,8 +37,8 @@ export class Keys {
 
   /** The key that waits for its answer, if one does. */
   peek(slot: string): Kept | undefined {
-    const kept = read(this.chest.getItem(PREFIX + slot));
-    return kept !== undefined && this.now() - kept.sinceMs < KEPT_MAX_MS ? kept : undefined;
+    const kept = this.#read(slot);
+    return kept?.abandoned ? undefined : kept;
   }
 
   /** The answer is known. A key that another tab has put there since stays. */
@@ -44,10 +46,28 @@ export class Keys {
     if (this.peek(slot)?.key === key) this.chest.removeItem(PREFIX + slot);
   }
 
+  /** The buyer does not want it any more, in any tab. */
+  abandon(slot: string): void {
+    const kept = this.peek(slot);
+    if (kept === undefined) return;
+    this.chest.setItem(PREFIX + slot, JSON.stringify({ ...kept, abandoned: true }));
+  }
+
+  /** Whether a tab gave this wish up. */
+  isAbandoned(slot: string, key: string): boolean {
+    const kept = this.#read(slot);
+    return kept?.key === key && kept.abandoned === true;
+  }
+
+  #read(slot: string): Kept | undefined {
+    const kept = read(this.chest.getItem(PREFIX + slot));
+    return kept !== undefined && this.now() - kept.sinceMs < KEPT_MAX_MS ? kept : undefined;
+  }
+
   #sweep(): void {
     const names = Array.from({ length: this.chest.length }, (_, index) => this.chest.key(index));
     for (const name of names) {
-      if (name?.startsWith(PREFIX) && this.peek(name.slice(PREFIX.length)) === undefined) {
+      if (name?.startsWith(PREFIX) && this.#read(name.slice(PREFIX.length)) === undefined) {
         this.chest.removeItem(name);
       }
     }
@@ -59,9 +79,9 @@ function read(text: string | null): Kept | undefined {
   try {
     const kept: unknown = JSON.parse(text);
     if (typeof kept !== "object" || kept === null) return undefined;
-    const { key, sinceMs } = kept as Record<string, unknown>;
+    const { key, sinceMs, abandoned } = kept as Record<string, unknown>;
     if (typeof key !== "string" || typeof sinceMs !== "number") return undefined;
-    return { key, sinceMs };
+    return { key, sinceMs, ...(abandoned === true && { abandoned }) };
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 // What several pages are made of.
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { adviceIn } from "./advice";
 import { clock } from "./clock";
@@ -18,7 +18,7 @@ export function Page(props: { title: string; class?: string; lead?: string; chil
   useEffect(() => {
     document.title = `${props.title} · firstcome`;
   }, [props.title]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // Not on the first visit, where the browser itself begins at the top.
     if (navigated) heading.current?.focus({ preventScroll: true });
     scrollTo(0, 0);

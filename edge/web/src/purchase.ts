@@ -69,18 +69,18 @@ export class Purchase {
   giveUp(): void {
     const waits = this.stage.get().at === "waiting-for-opening";
     this.leave();
-    const kept = this.world.keys.peek(this.slot);
-    if (waits && kept !== undefined) this.world.keys.drop(this.slot, kept.key);
+    if (waits) this.world.keys.abandon(this.slot);
     this.stage.set({ at: "rest" });
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     const { keys } = this.world;
     const wait = this.world.sleep ?? sleep;
+    // One key for the whole run, also when another tab has had the answer meanwhile and dropped it:
+    // asked for again, it gives the same order.
+    let { key } = keys.take(this.slot);
     let renewed = false;
     for (let tries = 0; tries < TRIES_MAX && !signal.aborted; ) {
-      // Taken anew each time: another tab may have had the answer, or have made the key.
-      const { key } = keys.take(this.slot);
       if (this.stage.get().at !== "pausing") this.stage.set({ at: "asking" });
       let refusal: Refusal;
       try {
@@ -97,6 +97,7 @@ export class Purchase {
         case "wait-for-opening": {
           tries = 0;
           await this.#untilOpening(opensAtMs(refusal), wait, signal);
+          if (keys.isAbandoned(this.slot, key)) return this.stage.set({ at: "rest" });
           continue;
         }
         case "retry":
@@ -113,6 +114,7 @@ export class Purchase {
           keys.drop(this.slot, key);
           if (!renewed) {
             renewed = true;
+            ({ key } = keys.take(this.slot));
             continue;
           }
           break;

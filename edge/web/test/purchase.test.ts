@@ -101,3 +101,60 @@ test("a buyer who leaves in mid-call comes back with the same key", async () => 
   assert.equal(second.stage.get().at, "held");
   assert.equal(new Set(asked).size, 1);
 });
+
+test("two tabs with one press ask for one order, whoever has the answer first", async () => {
+  const keys = new Keys(new MapChest());
+  const asked: string[] = [];
+  const replies: ((order: typeof ORDER) => void)[] = [];
+  const tab = () =>
+    new Purchase(SLOT, {
+      keys,
+      now: () => 0,
+      random: () => 0,
+      sleep: async () => {},
+      place: (key) => {
+        asked.push(key);
+        // Each tab first loses an answer, so that the slower one asks after the faster one is done.
+        if (asked.length <= 2) return Promise.reject(LOST);
+        return new Promise((resolve) => replies.push(resolve));
+      },
+    });
+  const tabs = [tab(), tab()];
+  for (const one of tabs) one.press();
+  await new Promise((resolve) => setTimeout(resolve));
+  replies[0]?.(ORDER);
+  await new Promise((resolve) => setTimeout(resolve));
+  replies[1]?.(ORDER);
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(tabs.map((one) => one.stage.get().at), ["held", "held"]);
+  assert.equal(new Set(asked).size, 1);
+});
+
+test("who gives up in one tab has given up in all", async () => {
+  const keys = new Keys(new MapChest());
+  const asked: string[] = [];
+  let open: () => void = () => {};
+  const opening = new Promise<void>((resolve) => (open = resolve));
+  let now = 0;
+  const tab = () =>
+    new Purchase(SLOT, {
+      keys,
+      now: () => now,
+      sleep: () => opening,
+      place: async (key) => {
+        asked.push(key);
+        if (now === 0) throw IN_A_MINUTE;
+        return ORDER;
+      },
+    });
+  const tabs = [tab(), tab()];
+  for (const one of tabs) one.press();
+  await new Promise((resolve) => setTimeout(resolve));
+  tabs[0]?.giveUp();
+  now = 60_000;
+  open();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(tabs.map((one) => one.stage.get().at), ["rest", "rest"]);
+  assert.equal(asked.length, 2);
+  assert.notEqual(keys.take(SLOT).key, asked[0]);
+});

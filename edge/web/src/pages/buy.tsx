@@ -77,6 +77,17 @@ function Press(props: Props & { user: string }) {
     return () => purchase.leave();
   }, [purchase]);
 
+  // A drop that is moved: who waits, waits for the new opening.
+  const opens = ms(product.drop?.opensAt);
+  const waitedFor = useRef(opens);
+  useEffect(() => {
+    if (waitedFor.current === opens) return;
+    waitedFor.current = opens;
+    if (purchase.stage.get().at !== "waiting-for-opening") return;
+    purchase.leave();
+    purchase.press();
+  }, [opens]);
+
   const free = stage.at === "watching" && (props.left?.available ?? 0) > 0;
   props.awake.current = stage.at === "watching" || stage.at === "waiting-for-opening";
   useSpoken(stage, free);
@@ -105,7 +116,7 @@ function Press(props: Props & { user: string }) {
       ) : (
         <button
           type="button"
-          class={held ? "" : "primary"}
+          class={held || (stage.at === "watching" && !free) ? "" : "primary"}
           aria-disabled={busy}
           onClick={() => busy || press()}
         >
@@ -121,7 +132,7 @@ function Press(props: Props & { user: string }) {
     if (busy) return texts.asking;
     if (free) return texts.buyFreed;
     if (unfinished) return texts.finish;
-    if (stage.at === "unknown") return texts.tryAgain;
+    if (stage.at === "unknown" || stage.at === "watching") return texts.tryAgain;
     if (props.phase === "coming") return texts.buyAtOpening;
     return held ? texts.buyAgain : texts.buy;
   }

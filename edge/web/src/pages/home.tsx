@@ -36,6 +36,8 @@ export function Home() {
       {groups.map(([phase, title]) => {
         const here = (products ?? []).filter((product) => phaseOf(product) === phase);
         if (here.length === 0) return null;
+        // What can be had stands before what cannot.
+        if (phase === "running") here.sort((a, b) => Number(soldOut(a)) - Number(soldOut(b)));
         if (phase === "coming") here.sort((a, b) => (ms(a.drop?.opensAt) ?? 0) - (ms(b.drop?.opensAt) ?? 0));
         return (
           <section aria-labelledby={`drops-${phase}`} key={phase}>
@@ -52,6 +54,8 @@ export function Home() {
   );
 }
 
+const soldOut = (product: Product) => product.badge === StockBadge.SOLD_OUT;
+
 function Card(props: { product: Product; phase: Phase }) {
   const texts = useTexts();
   const { product, phase } = props;
@@ -62,10 +66,10 @@ function Card(props: { product: Product; phase: Phase }) {
   );
   const several = prices.some((price) => price.amountMinor !== least?.amountMinor);
   const opens = ms(product.drop?.opensAt);
-  const soldOut = phase === "running" && product.badge === StockBadge.SOLD_OUT;
+  const spent = phase === "over" || (phase === "running" && soldOut(product));
   return (
     <li class="card">
-      <Sneaker seed={product.productId} hint={product.skus[0]?.color || product.skus[0]?.label} spent={soldOut || phase === "over"} />
+      <Sneaker seed={product.productId} hint={product.skus[0]?.color || product.skus[0]?.label} spent={spent} />
       <h3><a href={`/products/${product.productId}`}>{product.name}</a></h3>
       <p class="price">{several ? texts.from(money(least)) : money(least)}</p>
       {phase === "running" && <Badge badge={product.badge} />}

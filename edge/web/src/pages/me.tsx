@@ -25,8 +25,12 @@ interface Parts {
   readonly profile: Part<Profile | undefined>;
   readonly wishlist: Part<readonly BasketItem[]>;
   readonly orders: Part<readonly Order[]>;
-  readonly nextPage: string;
+  /** What ListOrders takes for the rest; undefined when there is none. */
+  readonly rest: string | undefined;
 }
+
+/** As many orders as GetMyPage carries; with so many there may be older ones. */
+const ORDERS_OF_PAGE = 10;
 
 /** In one call where the edge has it, else each part by itself. */
 async function read(signal: AbortSignal): Promise<Parts> {
@@ -37,7 +41,8 @@ async function read(signal: AbortSignal): Promise<Parts> {
       profile: lacks(MyPagePart.PROFILE) ? "missing" : { is: page.profile },
       wishlist: lacks(MyPagePart.WISHLIST) ? "missing" : { is: page.wishlist },
       orders: lacks(MyPagePart.ORDERS) ? "missing" : { is: page.orders },
-      nextPage: "",
+      // It gives no token: the list begins anew, and what is known already is left out.
+      rest: page.orders.length < ORDERS_OF_PAGE ? undefined : "",
     };
   } catch (thrown) {
     if (refusalOf(thrown).reason !== "NO_SUCH_METHOD") throw thrown;
@@ -48,7 +53,8 @@ async function read(signal: AbortSignal): Promise<Parts> {
     part(() => mine.orders.listOrders({}, options(signal))),
   ]);
   const listed = typeof orders === "string" ? orders : { is: orders.is.orders };
-  return { profile, wishlist, orders: listed, nextPage: typeof orders === "string" ? "" : orders.is.nextPageToken };
+  const rest = typeof orders === "string" ? undefined : orders.is.nextPageToken || undefined;
+  return { profile, wishlist, orders: listed, rest };
 }
 
 async function part<T>(call: () => Promise<T>): Promise<Part<T>> {
@@ -82,7 +88,7 @@ export function Me() {
       {parts && (
         <>
           <Section title={texts.orders} part={parts.orders}>
-            {(orders) => <Orders orders={orders} nextPage={parts.nextPage} />}
+            {(orders) => <Orders orders={orders} rest={parts.rest} />}
           </Section>
           <Section title={texts.wishlist} part={parts.wishlist}>
             {(items) => <Wishes items={items} />}
@@ -109,10 +115,10 @@ function Section<T>(props: { title: string; part: Part<T>; children: (is: T) => 
   );
 }
 
-function Orders(props: { orders: readonly Order[]; nextPage: string }) {
+function Orders(props: { orders: readonly Order[]; rest: string | undefined }) {
   const texts = useTexts();
   const [orders, setOrders] = useState(props.orders);
-  const [nextPage, setNextPage] = useState(props.nextPage);
+  const [rest, setRest] = useState(props.rest);
   // The newest that may still change.
   const moving = useMemo(
     () => new Set(props.orders.filter((order) => !isFinal(order.state)).slice(0, WATCHED_MAX).map((order) => order.orderId)),
@@ -120,17 +126,18 @@ function Orders(props: { orders: readonly Order[]; nextPage: string }) {
   );
   if (orders.length === 0) return <p>{texts.noOrders}</p>;
   async function more() {
-    const request = { pageToken: nextPage };
+    const request = { pageToken: rest ?? "", pageSize: 2 * ORDERS_OF_PAGE };
     const answer = await persist(() => mine.orders.listOrders(request, options()), undefined, 3);
-    setOrders([...orders, ...answer.orders]);
-    setNextPage(answer.nextPageToken);
+    const known = new Set(orders.map((order) => order.orderId));
+    setOrders([...orders, ...answer.orders.filter((order) => !known.has(order.orderId))]);
+    setRest(answer.nextPageToken || undefined);
   }
   return (
     <>
       <ul class="list">
         {orders.map((order) => <OrderRow key={order.orderId} order={order} watched={moving.has(order.orderId)} />)}
       </ul>
-      {nextPage !== "" && <button type="button" onClick={() => void more().catch(() => undefined)}>{texts.more}</button>}
+      {rest !== undefined && <button type="button" onClick={() => void more().catch(() => undefined)}>{texts.more}</button>}
     </>
   );
 }

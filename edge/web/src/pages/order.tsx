@@ -157,7 +157,7 @@ function Line(props: { line: OrderLine }) {
       <div>
         <p class="name"><a href={`/products/${line.productId}`}>{product?.name ?? texts.loading}</a></p>
         <p class="note">{sku?.label}</p>
-        <p>{texts.quantity(line.quantity)} {money(line.unitPrice)}</p>
+        <p>{texts.line(line.quantity, money(line.unitPrice))}</p>
       </div>
     </li>
   );

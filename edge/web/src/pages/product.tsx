@@ -60,6 +60,14 @@ function Goods(props: { product: Product; reload: () => void }) {
   const [, redraw] = useState(0);
   const phase = phaseOf(product);
   const opens = ms(product.drop?.opensAt);
+  // A drop that is moved while the page is open moves here too.
+  const moved = stock !== undefined && ms(stock.opensAt) !== opens;
+  useEffect(() => {
+    if (!moved) return;
+    // Until the catalogue, which may be a second old, says it too.
+    const timer = setInterval(props.reload, 1000);
+    return () => clearInterval(timer);
+  }, [moved]);
   const gone = product.status === ProductStatus.DISCONTINUED;
 
   useEffect(() => {
