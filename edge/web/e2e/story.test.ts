@@ -165,6 +165,7 @@ test("a buyer without a mouse gets there, and focus follows", async () => {
   await buyer.button(texts.buy).focus();
   await page.keyboard.press("Enter");
   await heading(texts.orderTitle);
+  await page.locator(".pay").waitFor();
   await page.keyboard.press("Tab");
   await page.locator("main :focus").waitFor();
   await buyer.context.close();
@@ -178,5 +179,32 @@ test("the language is the visitor's, and stays", async () => {
   await buyer.page.getByRole("heading", { level: 1, name: "First come, first served" }).waitFor();
   await buyer.page.reload();
   assert.equal(await buyer.page.locator("html").getAttribute("lang"), "en");
+  await buyer.context.close();
+});
+
+test("a tab that nobody looks at keeps no stream, and lives when it is looked at", async () => {
+  const buyer = await Buyer.arrive(browser, shop.url, "en");
+  const pair = await putOnSale({ name: "Unseen", units: 3, opensInMs: 0, holdSeconds: 60 });
+  // No browser without a screen hides a page, so the page is told that it is hidden.
+  await buyer.context.addInitScript(`
+    let hidden = true;
+    Object.defineProperty(document, "hidden", { get: () => hidden });
+    window.look = (at) => {
+      hidden = !at;
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+  `);
+  const streams: string[] = [];
+  buyer.page.on("request", (request) => request.url().endsWith("/WatchStock") && streams.push("opened"));
+  buyer.page.on("requestfailed", (request) => request.url().endsWith("/WatchStock") && streams.push("closed"));
+  await buyer.page.goto(`/products/${pair.productId}`);
+  await buyer.reads(buyer.texts.logInToBuy);
+  assert.deepEqual(streams, []);
+  await buyer.page.evaluate("look(true)");
+  await buyer.page.getByText(buyer.texts.stockLeft(3, 3)).first().waitFor();
+  const closed = buyer.page.waitForEvent("requestfailed");
+  await buyer.page.evaluate("look(false)");
+  await closed;
+  assert.deepEqual(streams, ["opened", "closed"]);
   await buyer.context.close();
 });

@@ -2,13 +2,13 @@
 // looks, because a browser has six connections to a shop without TLS and a stream keeps one.
 import { delayMs, sleep } from "./backoff";
 import { stepAfter } from "./advice";
-import { type Refusal, refusalOf } from "./refusal";
+import { type Refusal, refusalOf, refusalOfAddress } from "./refusal";
 import { Store } from "./store";
 
 export type Line = "connecting" | "live" | "broken" | "ended";
 
 /** A hidden page keeps its streams this long: people look at another tab and come back. */
-const HIDDEN_MAX_MS = 20_000;
+const HIDDEN_MAX_MS = 3_000;
 /** A first message proves that a stream lives; a network that swallows it does not answer at all. */
 const FIRST_MESSAGE_MAX_MS = 10_000;
 
@@ -19,6 +19,9 @@ export class Live<T> {
   refusal: Refusal | undefined;
   #visit = new AbortController();
   #attempt: AbortController | undefined;
+  #pause: AbortController | undefined;
+  #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
+  #final: ((latest: T | undefined) => boolean) | undefined;
   #left = false;
 
   /**
@@ -38,8 +41,10 @@ export class Live<T> {
 
   close(): void {
     this.#left = true;
+    clearTimeout(this.#hiddenTimer);
     this.#visit.abort();
     this.#attempt?.abort();
+    this.#pause?.abort();
   }
 
   /** Closes what may be dead and opens it again. */
@@ -47,8 +52,6 @@ export class Live<T> {
     this.#cut();
     this.#wake();
   }
-
-  #pause: AbortController | undefined;
 
   #wake(): void {
     this.#pause?.abort();
@@ -60,8 +63,6 @@ export class Live<T> {
     this.#attempt?.abort();
   }
 
-  #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
-
   #looked(): void {
     clearTimeout(this.#hiddenTimer);
     if (!document.hidden) return this.#wake();
@@ -71,6 +72,8 @@ export class Live<T> {
   }
 
   async #run(): Promise<void> {
+    // A tab that was opened in the background waits until it is looked at.
+    if (this.#idle()) await this.#rest(0, undefined);
     for (let failures = 0; !this.#left; ) {
       const attempt = new AbortController();
       this.#attempt = attempt;
@@ -92,7 +95,7 @@ export class Live<T> {
         retryAfterMs = refusal.retryAfterMs;
         const step = stepAfter(refusal);
         if (!attempt.signal.aborted && step !== "retry" && step !== "refresh") {
-          this.refusal = refusal;
+          this.refusal = refusalOfAddress(thrown);
           return this.line.set("ended");
         }
       } finally {
@@ -100,7 +103,8 @@ export class Live<T> {
         attempt.abort();
       }
       if (this.#left) return;
-      this.line.set("broken");
+      // Closed on purpose is not broken.
+      this.line.set(document.hidden ? "connecting" : "broken");
       await this.#rest(failures, retryAfterMs);
       failures += 1;
     }
@@ -109,12 +113,13 @@ export class Live<T> {
   async #rest(failures: number, retryAfterMs: number | undefined): Promise<void> {
     const pause = new AbortController();
     this.#pause = pause;
-    // Nobody looks, or there is no network: until that changes, and then at once.
-    const idle = (document.hidden && !this.awake()) || navigator.onLine === false;
-    await sleep(idle ? 3600_000 : delayMs(failures, retryAfterMs), pause.signal);
+    await sleep(this.#idle() ? 3600_000 : delayMs(failures, retryAfterMs), pause.signal);
   }
 
-  #final: ((latest: T | undefined) => boolean) | undefined;
+  /** Nobody looks, or there is no network: until that changes, and then at once. */
+  #idle(): boolean {
+    return (document.hidden && !this.awake()) || navigator.onLine === false;
+  }
 
   /** Says after which message the stream's end is no fault. */
   endsWith(final: (latest: T | undefined) => boolean): this {

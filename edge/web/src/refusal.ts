@@ -70,6 +70,12 @@ function withoutDetails(code: Code): ReasonName {
   }
 }
 
+/** The same, where what was sent is an address that somebody followed: a wrong one names nothing. */
+export function refusalOfAddress(thrown: unknown): Refusal {
+  const refusal = refusalOf(thrown);
+  return refusal.reason === "INVALID_ARGUMENT" ? { ...refusal, reason: "NOT_FOUND" } : refusal;
+}
+
 /** `holds_open` of a SOLD_OUT: units held and unpaid, which may come back. */
 export function holdsOpen(refusal: Refusal): number {
   return Number.parseInt(refusal.metadata.holds_open ?? "0", 10) || 0;

@@ -87,7 +87,8 @@ const withNext = (path: string) => `${path}${location.search}`;
 function LogIn() {
   const texts = useTexts();
   const { refusal, send, wrong } = useSending();
-  const [email, setEmail] = useState("");
+  // For the way through the mailed code and back in.
+  const [tried, setTried] = useState<{ email: string; password: string }>();
   const told = new URLSearchParams(location.search).get("told");
   return (
     <Page title={texts.logInTitle} class="narrow">
@@ -95,7 +96,7 @@ function LogIn() {
       {told === "password" && <p class="told good" role="status">{texts.passwordSet}</p>}
       <Told refusal={refusal}>
         {refusal?.reason === "EMAIL_NOT_VERIFIED" && (
-          <p><a href="/verify" onClick={() => { signingUp = { email, mailedMs: 0 }; }}>{texts.verifyTitle}</a></p>
+          <p><a href={withNext("/verify")} onClick={() => { signingUp = tried && { ...tried, mailedMs: 0 }; }}>{texts.verifyTitle}</a></p>
         )}
       </Told>
       <Form
@@ -104,8 +105,9 @@ function LogIn() {
         busy={texts.working}
         wrong={wrong}
         send={(fields) => send(async () => {
-          setEmail(fields.email ?? "");
-          await logIn(fields.email ?? "", fields.password ?? "");
+          const { email = "", password = "" } = fields;
+          setTried({ email, password });
+          await logIn(email, password);
           go(next(), "replace");
         })}
       >

@@ -12,7 +12,7 @@ import type { SkuStock, WatchStockResponse } from "../gen/firstcome/inventory/v1
 import { newKey } from "../keys";
 import { Live } from "../live";
 import { ClockNote, Countdown, LiveDot, Page, Told } from "../parts";
-import { type Refusal, refusalOf } from "../refusal";
+import { type Refusal, refusalOf, refusalOfAddress } from "../refusal";
 import { logInPath, go } from "../route";
 import { Sneaker } from "../sneaker";
 import { useStore } from "../store";
@@ -33,7 +33,7 @@ export function ProductPage(props: { id: string }) {
     const visit = new AbortController();
     readProduct(props.id, visit.signal)
       .then(setProduct)
-      .catch((thrown) => visit.signal.aborted || setRefusal(refusalOf(thrown)));
+      .catch((thrown) => visit.signal.aborted || setRefusal(refusalOfAddress(thrown)));
     return () => visit.abort();
   }, [props.id, round]);
 
