@@ -258,6 +258,60 @@ async fn a_person_gets_a_page() {
     assert!(head.starts_with("http/1.1 415"), "{head}");
 }
 
+/// One header of a head that `exchange` gave.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_gets_the_storefront_and_may_keep_what_never_changes() {
+    let mesh = shop(|_| {}).await;
+    let html = "accept: text/html,application/xhtml+xml,*/*;q=0.8";
+    let (head, body) = exchange(&mesh, &format!("GET / HTTP/1.1\r\n{html}"), b"").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert_eq!(header(&head, "content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(header(&head, "cache-control"), Some("no-cache"));
+    let index = String::from_utf8(body).unwrap();
+    let script = index.split_once("src=\"").expect("a script").1;
+    let script = script.split_once('"').expect("its end").0;
+
+    let (head, plain) = exchange(&mesh, &format!("GET {script} HTTP/1.1"), b"").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert_eq!(header(&head, "content-type"), Some("text/javascript; charset=utf-8"));
+    assert!(header(&head, "cache-control").expect("one").contains("immutable"), "{head}");
+    let ask = format!("GET {script} HTTP/1.1\r\naccept-encoding: gzip, deflate");
+    let (head, packed) = exchange(&mesh, &ask, b"").await;
+    assert_eq!(header(&head, "content-encoding"), Some("gzip"));
+    assert!(packed.len() * 2 < plain.len() && packed.len() < 120_000, "{}", packed.len());
+
+    // What an older page names is gone, and nothing else stands in for it.
+    let (head, _) = exchange(&mesh, &format!("GET /assets/old.js HTTP/1.1\r\n{html}"), b"").await;
+    assert!(head.starts_with("http/1.1 404"), "{head}");
+    // Addresses within the page, and one that it does not know either.
+    for (path, status) in [("/orders/1", "200"), ("/log-in?next=%2F", "200"), ("/nothing", "404")] {
+        let (head, body) = exchange(&mesh, &format!("GET {path} HTTP/1.1\r\n{html}"), b"").await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{path}: {head}");
+        assert_eq!(String::from_utf8(body).unwrap(), index, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_says_what_a_browser_must_not_do_with_it() {
+    let mesh = shop(|_| {}).await;
+    for path in ["/", "/me", "/assets/old.js", "/nothing"] {
+        let (head, _) = exchange(&mesh, &format!("GET {path} HTTP/1.1"), b"").await;
+        let policy = header(&head, "content-security-policy").expect("a policy");
+        for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(header(&head, "x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(header(&head, "referrer-policy"), Some("no-referrer"), "{path}");
+    }
+    let (head, body) = exchange(&mesh, "HEAD /me HTTP/1.1", b"").await;
+    assert!(head.starts_with("http/1.1 200") && body.is_empty(), "{head}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_without_end_are_refused() {
     let mesh = shop(|_| {}).await;

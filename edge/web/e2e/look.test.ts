@@ -1,0 +1,139 @@
+// Every page as a visitor sees it: photographed on a desk and a phone, in light and dark, in both
+// languages, and examined by axe. The pictures land in FIRSTCOME_PICTURES, when it is set.
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import type { Browser } from "playwright-core";
+
+import { Buyer, launch } from "./buyer";
+import { openPage, putOnSale } from "./shop";
+
+const PICTURES = process.env.FIRSTCOME_PICTURES;
+const DESK = { viewport: { width: 1280, height: 860 } };
+const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+
+let browser: Browser;
+let shop: Awaited<ReturnType<typeof openPage>>;
+let axe: string;
+
+before(async () => {
+  shop = await openPage();
+  browser = await launch();
+  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  if (PICTURES) await mkdir(PICTURES, { recursive: true });
+});
+
+after(async () => {
+  await browser?.close();
+  await shop?.close();
+});
+
+interface Finding {
+  id: string;
+  impact: string | null;
+  nodes: { html: string; failureSummary: string }[];
+}
+
+async function look(buyer: Buyer, name: string): Promise<string[]> {
+  const { page } = buyer;
+  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+  // Whatever is wider than the screen makes people scroll sideways.
+  const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  const found = (wide ?? 0) > (screen ?? 0) ? [`${name}: ${wide} px wide on ${screen}`] : [];
+  const session = await buyer.context.newCDPSession(page);
+  // Through the debugger: the page's policy keeps every other script out.
+  await session.send("Runtime.evaluate", { expression: axe });
+  const { result } = await session.send("Runtime.evaluate", {
+    expression: "axe.run(document).then(({ violations, passes }) => JSON.stringify({ violations, passed: passes.length }))",
+    awaitPromise: true,
+    returnByValue: true,
+  });
+  const { violations, passed } = JSON.parse(String(result.value)) as { violations: Finding[]; passed: number };
+  assert.ok(passed >= 15, `${name}: axe examined too little: ${passed}`);
+  for (const { id, impact, nodes } of violations) {
+    found.push(`${name}: ${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
+  }
+  return found;
+}
+
+for (const [screen, view] of Object.entries({ desk: DESK, phone: PHONE })) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    const language = (screen === "desk") === (colorScheme === "light") ? "en" : "ko";
+    test(`every page reads well: ${screen}, ${colorScheme}, ${language}`, async () => {
+      const buyer = await Buyer.arrive(browser, shop.url, language, { ...view, colorScheme });
+      const { page, texts } = buyer;
+      const found: string[] = [];
+      const shoot = async (name: string) => {
+        found.push(...(await look(buyer, `${name}-${screen}-${colorScheme}-${language}`)));
+      };
+      const coming = await putOnSale({ name: "Harbour Low", units: 40, opensInMs: 3 * 3600_000, holdSeconds: 300 });
+      const running = await putOnSale({
+        name: "Tideline Runner",
+        units: 20,
+        opensInMs: 0,
+        holdSeconds: 300,
+        limit: 2,
+        variants: ["260 mm, red", "270 mm, blue", "280 mm, black"],
+      });
+      const spent = await putOnSale({ name: "Last Light", units: 1, opensInMs: 0, holdSeconds: 300 });
+
+      await page.goto("/");
+      await page.locator(".card").first().waitFor();
+      await page.locator(".chip").first().waitFor();
+      await shoot("home");
+      await page.goto("/log-in");
+      await buyer.button(texts.logIn).click();
+      await page.locator(".fault").first().waitFor();
+      await shoot("log-in");
+      await page.goto("/forgot");
+      await shoot("forgot");
+      await page.goto("/nowhere");
+      await shoot("nowhere");
+      await page.goto("/sign-up");
+      await shoot("sign-up");
+      await buyer.signUp();
+
+      await page.goto(`/products/${coming.productId}`);
+      await page.getByText(/±\d{1,2} ?ms/).first().waitFor();
+      await buyer.button(texts.buyAtOpening).click();
+      await buyer.reads(texts.waitingForOpening);
+      await shoot("product-coming");
+      await page.goto(`/products/${running.productId}`);
+      await page.locator(".live.live").waitFor();
+      await shoot("product-running");
+      await buyer.button(texts.wish).click();
+      await buyer.reads(texts.wished);
+      await buyer.button(texts.buy).click();
+      await page.waitForURL("**/orders/**");
+      await page.locator(".pay").waitFor();
+      await shoot("order-pay");
+      await buyer.pay();
+      await buyer.reads(texts.orderState[2]);
+      await shoot("order-paid");
+
+      // Somebody else has the last one.
+      const other = await Buyer.arrive(browser, shop.url, language);
+      await other.signUp();
+      await other.page.goto(`/products/${spent.productId}`);
+      await other.button(other.texts.buy).click();
+      await other.page.waitForURL("**/orders/**");
+      await page.goto(`/products/${spent.productId}`);
+      await buyer.button(texts.buy).click();
+      await buyer.reads(texts.watching(1));
+      await shoot("product-spent");
+      await page.goto("/me");
+      await page.locator(".list").first().waitFor();
+      await shoot("me");
+      await other.context.close();
+      await buyer.context.close();
+
+      const serious = found.filter((finding) => / (serious|critical) |px wide/.test(finding));
+      for (const finding of found) console.log(finding);
+      assert.deepEqual(serious, []);
+      assert.deepEqual(buyer.complaints, []);
+    });
+  }
+}

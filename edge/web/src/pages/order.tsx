@@ -1,0 +1,300 @@
+// One order: where it stands, live, and what its buyer can do about it.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+
+import { announce } from "../announce";
+import { mine, options, persist, session } from "../api";
+import { productOf } from "../catalogue";
+import { chest } from "../chest";
+import { clock } from "../clock";
+import { e164, moment, money, ms } from "../format";
+import type { Product } from "../gen/firstcome/inventory/v1/catalog_service_pb";
+import {
+  type Order,
+  type OrderLine,
+  OrderState,
+  type PayOrderRequestSchema,
+} from "../gen/firstcome/order/v1/order_service_pb";
+import type { BookAddress } from "../gen/firstcome/user/v1/profile_service_pb";
+import { Live } from "../live";
+import { Countdown, Field, Form, LiveDot, OrderChip, Page, Sure, Told } from "../parts";
+import { type Refusal, refusalOf } from "../refusal";
+import { go, logInPath } from "../route";
+import { Sneaker } from "../sneaker";
+import { useStore } from "../store";
+import { useTexts } from "../texts";
+
+/** States after which nothing comes. */
+export function isFinal(state: OrderState | undefined): boolean {
+  switch (state) {
+    case OrderState.EXPIRED:
+    case OrderState.PAYMENT_FAILED:
+    case OrderState.CANCELLED:
+    case OrderState.CONFIRMED:
+    case OrderState.RETURNED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** An order that moves by itself. */
+export function watchOrder(orderId: string): Live<Order> {
+  async function* orders(signal: AbortSignal) {
+    for await (const { order } of mine.orders.watchOrder({ orderId }, { signal })) {
+      if (order !== undefined) yield order;
+    }
+  }
+  return new Live(orders).endsWith((order) => isFinal(order?.state));
+}
+
+export function OrderPage(props: { id: string }) {
+  const user = useStore(session.user);
+  useEffect(() => {
+    if (user === undefined) go(logInPath(), "replace");
+  }, [user]);
+  return user === undefined ? null : <Watched id={props.id} user={user} />;
+}
+
+function Watched(props: { id: string; user: string }) {
+  const texts = useTexts();
+  const live = useMemo(() => watchOrder(props.id), [props.id]);
+  useEffect(() => () => live.close(), [live]);
+  const watched = useStore(live.latest);
+  const line = useStore(live.line);
+  const [answered, setAnswered] = useState<Order>();
+  const [refusal, setRefusal] = useState<Refusal>();
+  // The stream and the answers tell of one order; the later word counts.
+  const order = newest(watched, answered);
+  const spoken = useRef<OrderState | undefined>(undefined);
+  useEffect(() => {
+    if (order === undefined) return;
+    const changed = spoken.current !== undefined && spoken.current !== order.state;
+    if (changed) announce(`${texts.state}: ${texts.orderState[order.state]}`);
+    spoken.current = order.state;
+    // What was refused about the state before says nothing about this one.
+    if (changed && !isFinal(order.state)) setRefusal(undefined);
+  }, [order?.state]);
+
+  const act = (call: () => Promise<{ order?: Order | undefined }>) => {
+    setRefusal(undefined);
+    persist(call)
+      .then((answer) => setAnswered(answer.order))
+      .catch((thrown) => setRefusal(refusalOf(thrown)));
+  };
+
+  if (order === undefined) {
+    const ended = line === "ended" ? live.refusal : undefined;
+    return (
+      <Page title={texts.orderTitle}>
+        <Told refusal={ended} />
+        {!ended && <LiveDot line={line} />}
+      </Page>
+    );
+  }
+  const request = { orderId: order.orderId };
+  const canCancel = order.state === OrderState.PENDING_PAYMENT || order.state === OrderState.PREPARING;
+  return (
+    <Page title={texts.orderTitle} class="order">
+      <div class="summary">
+        <p class="state"><OrderChip state={order.state} /></p>
+        <LiveDot line={line} />
+        <Told refusal={refusal} />
+        <Lines order={order} />
+        <dl>
+          <div><dt>{texts.total}</dt><dd class="price">{money(order.total)}</dd></div>
+          <div><dt>{texts.orderNumber}</dt><dd class="id">{order.orderId}</dd></div>
+        </dl>
+        <p class="note">{texts.place(String(order.sequence))} · {texts.placedAt(moment(order.createTime))}</p>
+        {order.state === OrderState.DELIVERED && order.returnBy && (
+          <>
+            <p class="note">{texts.returnBy(moment(order.returnBy))}</p>
+            <Sure
+              label={texts.returnIt}
+              question={texts.returnSure}
+              yes={texts.returnYes}
+              no={texts.keep}
+              act={() => act(() => mine.orders.requestReturn(request, options()))}
+            />
+          </>
+        )}
+        {canCancel && (
+          <Sure
+            label={texts.cancel}
+            question={texts.cancelSure}
+            yes={texts.cancelYes}
+            no={texts.keep}
+            act={() => act(() => mine.orders.cancelOrder(request, options()))}
+          />
+        )}
+        {(order.state === OrderState.EXPIRED || order.state === OrderState.PAYMENT_FAILED) && (
+          <a class="button primary" href={`/products/${order.lines[0]?.productId}`}>{texts.newOrder}</a>
+        )}
+      </div>
+      {order.state === OrderState.PENDING_PAYMENT && (
+        <Pay order={order} paid={setAnswered} refused={setRefusal} />
+      )}
+    </Page>
+  );
+}
+
+function newest(one: Order | undefined, other: Order | undefined): Order | undefined {
+  return (ms(other?.updateTime) ?? 0) > (ms(one?.updateTime) ?? 0) ? other : one;
+}
+
+function Lines(props: { order: Order }) {
+  return <ul class="lines">{props.order.lines.map((line) => <Line key={line.skuId} line={line} />)}</ul>;
+}
+
+function Line(props: { line: OrderLine }) {
+  const texts = useTexts();
+  const { line } = props;
+  const product = useProduct(line.productId);
+  const sku = product?.skus.find((sku) => sku.skuId === line.skuId);
+  return (
+    <li>
+      <Sneaker seed={line.productId} hint={sku?.color || sku?.label} />
+      <div>
+        <p class="name"><a href={`/products/${line.productId}`}>{product?.name ?? texts.loading}</a></p>
+        <p class="note">{sku?.label}</p>
+        <p>{texts.line(line.quantity, money(line.unitPrice))}</p>
+      </div>
+    </li>
+  );
+}
+
+/** A product's name and picture, when they have come. */
+export function useProduct(id: string): Product | undefined {
+  const [product, setProduct] = useState<Product>();
+  useEffect(() => {
+    productOf(id).then(setProduct).catch(() => undefined);
+  }, [id]);
+  return product;
+}
+
+const CARDS = {
+  pm_card_approve: "cardApprove",
+  pm_card_decline: "cardDecline",
+  pm_card_insufficient_funds: "cardFunds",
+  pm_card_slow: "cardSlow",
+} as const;
+
+type Destination = MessageInitShape<typeof PayOrderRequestSchema>["destination"];
+
+function Pay(props: { order: Order; paid: (order: Order | undefined) => void; refused: (refusal: Refusal | undefined) => void }) {
+  const texts = useTexts();
+  const { order } = props;
+  const book = useBook();
+  const [chosen, setChosen] = useState<string>();
+  const addressId = chosen ?? book[0]?.addressId ?? "";
+  const [wrong, setWrong] = useState<readonly string[]>([]);
+  const payBy = ms(order.payBy) ?? clock.now();
+  // PayOrder is idempotent by its order; what is kept is only that a payment was begun.
+  const begun = `firstcome.paying.${order.orderId}`;
+  const [before] = useState(() => chest.getItem(begun) !== null);
+
+  async function pay(fields: Record<string, string>) {
+    const destination: Destination =
+      addressId !== ""
+        ? { case: "addressId", value: addressId }
+        : {
+            case: "address",
+            value: {
+              recipient: fields.recipient ?? "",
+              phone: e164(fields.phone ?? ""),
+              line1: fields.line1 ?? "",
+              line2: fields.line2 ?? "",
+              city: fields.city ?? "",
+              postalCode: fields.postal_code ?? "",
+              countryCode: (fields.country_code ?? "").toUpperCase(),
+            },
+          };
+    const request = { orderId: order.orderId, paymentMethod: fields.card ?? "", destination };
+    props.refused(undefined);
+    setWrong([]);
+    chest.setItem(begun, "1");
+    try {
+      const call = () => mine.orders.payOrder(request, options());
+      const answer = await persist(call, undefined, 8, props.refused);
+      chest.removeItem(begun);
+      props.refused(undefined);
+      props.paid(answer.order);
+    } catch (thrown) {
+      const refusal = refusalOf(thrown);
+      props.refused(refusal);
+      if (refusal.reason === "INVALID_ARGUMENT") {
+        chest.removeItem(begun);
+        setWrong(refusal.fields);
+      }
+    }
+  }
+
+  return (
+    <section class="pay" aria-labelledby="pay-title">
+      <h2 id="pay-title">{texts.payTitle}</h2>
+      <Countdown untilMs={payBy} label={texts.payIn} />
+      {before && <p class="told wait">{texts.payingBefore}</p>}
+      <Form label={texts.payTitle} submit={texts.pay(money(order.total))} busy={texts.paying} wrong={wrong} send={pay}>
+        {(faults) => (
+          <>
+            <fieldset>
+              <legend>{texts.card}</legend>
+              {Object.entries(CARDS).map(([method, name], index) => (
+                <label class="choice" key={method}>
+                  <input type="radio" name="card" value={method} defaultChecked={index === 0} />
+                  <span>{texts[name]} <code>{method}</code></span>
+                </label>
+              ))}
+            </fieldset>
+            <fieldset>
+              <legend>{texts.addressTitle}</legend>
+              {book.map((entry) => (
+                <label class="choice" key={entry.addressId}>
+                  <input type="radio" name="book" checked={entry.addressId === addressId} onChange={() => setChosen(entry.addressId)} />
+                  <span>{entry.address?.recipient}, {entry.address?.line1} {entry.address?.line2}, {entry.address?.city}</span>
+                </label>
+              ))}
+              {book.length > 0 && (
+                <label class="choice">
+                  <input type="radio" name="book" checked={addressId === ""} onChange={() => setChosen("")} />
+                  <span>{texts.addressOther}</span>
+                </label>
+              )}
+              {addressId === "" && <Written faults={faults} />}
+            </fieldset>
+          </>
+        )}
+      </Form>
+    </section>
+  );
+}
+
+function Written(props: { faults: Record<string, string> }) {
+  const texts = useTexts();
+  const { faults } = props;
+  return (
+    <>
+      <Field name="recipient" label={texts.recipient} autocomplete="shipping name" maxLength={100} fault={faults.recipient} />
+      <Field name="phone" label={texts.phone} type="tel" inputMode="tel" autocomplete="shipping tel" pattern="[+0][\d\s().\-]{7,20}" fault={faults.phone} />
+      <Field name="line1" label={texts.line1} autocomplete="shipping address-line1" maxLength={200} fault={faults.line1} />
+      <Field name="line2" label={texts.line2} autocomplete="shipping address-line2" maxLength={200} optional fault={faults.line2} />
+      <div class="row">
+        <Field name="city" label={texts.city} autocomplete="shipping address-level2" maxLength={100} fault={faults.city} />
+        <Field name="postal_code" label={texts.postalCode} autocomplete="shipping postal-code" maxLength={20} fault={faults.postal_code} />
+        <Field name="country_code" label={texts.country} autocomplete="shipping country" value="KR" maxLength={2} pattern="[A-Za-z]{2}" fault={faults.country_code} />
+      </div>
+    </>
+  );
+}
+
+/** The address book; empty where the shop has none. */
+function useBook(): readonly BookAddress[] {
+  const [book, setBook] = useState<readonly BookAddress[]>([]);
+  useEffect(() => {
+    mine.profile
+      .listAddresses({}, options())
+      .then((answer) => setBook(answer.addresses))
+      .catch(() => undefined);
+  }, []);
+  return book;
+}
