@@ -50,6 +50,8 @@ enum Step {
     Clippy,
     /// buf finds nothing to say about the contract
     Contract,
+    /// The storefront's tests pass, and its committed bundle is what its sources build
+    Web,
     /// The stores' programs are there, or get there
     Tools,
     /// The binaries that e2e runs
@@ -74,9 +76,10 @@ enum Step {
 
 impl Step {
     /// What fails soonest comes first; the programs of the stores before whatever starts them.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Format,
         Self::Contract,
+        Self::Web,
         Self::Clippy,
         Self::Tools,
         Self::Build,
@@ -95,6 +98,7 @@ impl Step {
             Self::Format => "format",
             Self::Clippy => "clippy",
             Self::Contract => "contract",
+            Self::Web => "web",
             Self::Tools => "tools",
             Self::Build => "build",
             Self::Test => "test",
@@ -162,6 +166,21 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             }
             Err(error) => {
                 skipped.push(format!("buf lint and buf format: {error:#}"));
+                Ok(())
+            }
+        },
+        Step::Web => match tool::storefront() {
+            Ok(folder) => {
+                let npm = |script| {
+                    let mut command = Command::new("npm");
+                    command.args(["run", "--silent", script]).current_dir(&folder);
+                    tool::run(&mut command)
+                };
+                npm("test")?;
+                npm("check-dist")
+            }
+            Err(error) => {
+                skipped.push(format!("the storefront's tests and bundle: {error:#}"));
                 Ok(())
             }
         },

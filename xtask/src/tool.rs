@@ -17,6 +17,8 @@ const BUF: &str = "@bufbuild/buf@1.75.0";
 const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
 /// Checks what we ask of Stripe against the description of its API.
 const STRIPE_MOCK: &str = "github.com/stripe/stripe-mock@v0.203.0";
+/// What edge/web/package.json asks for.
+const NODE_MIN: (u32, u32) = (20, 19);
 /// Takes mail as mail servers do.
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
@@ -37,6 +39,25 @@ pub fn buf() -> Result<PathBuf> {
     npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg(BUF);
     run(&mut npm)?;
     Ok(program)
+}
+
+/// The storefront's folder with what its tests need, or why it has not.
+pub fn storefront() -> Result<PathBuf> {
+    let node = Command::new("node").arg("--version").output().context("no node on this machine")?;
+    let version = String::from_utf8_lossy(&node.stdout);
+    let mut parts = version.trim().trim_start_matches('v').split('.').map(str::parse::<u32>);
+    let (major, minor) = (parts.next(), parts.next());
+    let (Some(Ok(major)), Some(Ok(minor))) = (major, minor) else {
+        bail!("node says that it is {:?}", version.trim());
+    };
+    if (major, minor) < NODE_MIN {
+        bail!("node {} is older than {}.{}", version.trim(), NODE_MIN.0, NODE_MIN.1);
+    }
+    let folder = root().join("edge/web");
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
+    run(&mut npm).context("install what edge/web/package-lock.json names")?;
+    Ok(folder)
 }
 
 /// grpcurl, or why there is none.
