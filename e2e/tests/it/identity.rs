@@ -577,8 +577,8 @@ async fn keys_change_while_people_log_in_and_nobody_notices() {
 async fn under_old_key(shop: &Shop) -> i64 {
     let url = shop.mesh.address().database_url(Role::User);
     let pool = PgPool::connect(url).await.unwrap();
-    let sql =
-        "select count(*) from users where substring(email_sealed from 1 for 4) = '\x00000001'";
+    let sql = "select count(*) from users
+        where substring(email_sealed from 1 for 4) = decode('00000001', 'hex')";
     sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap()
 }
 
