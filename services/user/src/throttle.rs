@@ -23,9 +23,11 @@ const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Wrong passwords of one account from one client address in a window: more than anybody forgets.
 const FROM_ONE_ADDRESS_MAX: u32 = 10;
 /// Wrong passwords of one account from everywhere in a window: whoever has many addresses to guess
-/// from, and none of the owner's, gets some ten thousand guesses a day. A mailed code lets the
-/// owner in whom this keeps out.
+/// from, and none of the owner's, gets some ten thousand guesses a day. It keeps nobody out where
+/// they came in before; elsewhere a mailed code lets an owner in.
 const FROM_EVERYWHERE_MAX: u32 = 100;
+/// How long a client address is known for a right password of an account: a device that is used.
+const KNOWN_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// What one customer of a network gets of IPv6 at least: all of it counts as one address.
 const IPV6_CUSTOMER: u128 = !(u64::MAX as u128);
 
@@ -68,7 +70,8 @@ impl Throttle {
 
     /// Forgets the wrong passwords of an account: its owner has proved the address.
     pub async fn clear(&self, email: &Email, from: Option<IpAddr>) {
-        tell(&self.redis, "throttle_clear_1", self.keys(email, from), vec![]).await;
+        let args = vec![known_for()];
+        tell(&self.redis, "throttle_clear_1", self.keys(email, from), args).await;
     }
 
     /// Neither the address of the account nor the client's stands in Redis.
@@ -76,7 +79,8 @@ impl Throttle {
         let account = BASE64_URL_SAFE_NO_PAD.encode(self.index.of("tries.email", email.as_str()));
         let from = from.map_or_else(String::new, |from| customer(from).to_string());
         let from = BASE64_URL_SAFE_NO_PAD.encode(self.index.of("tries.from", &from));
-        vec![format!("fc:tries:{{{account}}}"), format!("fc:tries:{{{account}}}:{from}")]
+        let name = format!("fc:tries:{{{account}}}");
+        vec![name.clone(), format!("{name}:{from}"), format!("{name}:{from}:known")]
     }
 }
 
@@ -97,7 +101,7 @@ impl Try {
     /// It was right: the account's wrong ones from this client address are forgotten.
     pub async fn was_right(mut self) {
         if let Some(keys) = self.keys.take() {
-            let args = vec![Bytes::from_static(b"forget")];
+            let args = vec![Bytes::from_static(b"forget"), known_for()];
             tell(&self.redis, "throttle_give_back_1", keys, args).await;
         }
     }
@@ -114,6 +118,10 @@ impl Drop for Try {
             });
         }
     }
+}
+
+fn known_for() -> Bytes {
+    Bytes::from(KNOWN_FOR.as_millis().to_string())
 }
 
 /// Nobody is refused because a count cannot be made less.

@@ -59,9 +59,11 @@ async fn a_right_password_makes_the_wrong_ones_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_guesses_from_everywhere_is_held_back() {
+async fn whoever_guesses_from_everywhere_is_held_back_and_keeps_no_owner_out() {
     let shop = Shop::open().await;
     let email = address();
+    shop.member(&email).await;
+    shop.log_in_from("203.0.113.9", &email, PASSWORD).await.expect("the owner, at home");
     let mut guesses = 0;
     let wait = loop {
         let client = format!("198.51.100.{}", guesses / 8);
@@ -75,6 +77,15 @@ async fn whoever_guesses_from_everywhere_is_held_back() {
     };
     assert_eq!(guesses, 100);
     assert!(wait <= WINDOW, "{wait:?}");
+    let abroad = shop.log_in_from("203.0.113.10", &email, PASSWORD).await;
+    assert_refused(abroad, Reason::RateLimited);
+    shop.log_in_from("203.0.113.9", &email, PASSWORD).await.expect("at home as ever");
+    for _ in 0..10 {
+        let at_home = shop.log_in_from("203.0.113.9", &email, WRONG).await;
+        assert_refused(at_home, Reason::BadCredentials);
+    }
+    let too_often = shop.log_in_from("203.0.113.9", &email, PASSWORD).await;
+    assert_refused(too_often, Reason::RateLimited);
 }
 
 #[tokio::test(flavor = "multi_thread")]
