@@ -1,4 +1,4 @@
-//! The edge put together, and its life: alive at once, ready while it can check tokens, not ready
+//! The edge put together, and its life: alive at once, ready once it can check tokens, not ready
 //! when it is told to stop, and gone when the calls inside have their answers.
 
 use std::{sync::Arc, time::Duration};
@@ -60,7 +60,7 @@ impl App {
 
         let keys = Keys::new(forward.user.channel());
         let stale_max = config.revocations_stale_max;
-        let revocations = Revocations::new(forward.user.channel(), keys.clone(), stale_max);
+        let revocations = Revocations::new(forward.user.channel(), stale_max);
         let ways = Arc::new(Ways {
             place: Place::new(forward.order.channel(), config.gathered()),
             watches: Watches::new(
@@ -93,7 +93,7 @@ impl App {
         }
         self.health.set_service_status(NAME, ServingStatus::NotServing).await;
         let (keys, revocations) = (self.keys, self.revocations);
-        tokio::spawn(stay_ready(keys, revocations, self.health.clone(), shutdown.clone()));
+        tokio::spawn(become_ready(keys, revocations, self.health.clone(), shutdown.clone()));
         tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));
 
         let stop = shutdown.clone();
@@ -113,7 +113,11 @@ impl App {
 
 /// Ready is who can tell a token from rubbish, and one of a session that goes on from one of a
 /// session that has ended.
-async fn stay_ready(
+///
+/// It stays so while `user` is silent: every edge would leave at once, and take along the shop
+/// window, the payment provider's word, and whatever else asks for no token. [`Revocations`]
+/// refuses the rest by itself.
+async fn become_ready(
     keys: Keys,
     revocations: Revocations,
     health: HealthReporter,
@@ -122,21 +126,24 @@ async fn stay_ready(
     if !keys.fetch_first(&shutdown).await {
         return;
     }
-    let mut hears = revocations.hears();
     let tell = async {
-        while hears.changed().await.is_ok() && !shutdown.has_begun() {
-            let is_ready = *hears.borrow_and_update();
-            let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-            health.set_service_status(NAME, status).await;
-            tracing::info!(is_ready, "readiness changed");
-        }
+        revocations.heard().await;
+        health.set_service_status(NAME, ServingStatus::Serving).await;
+        tracing::info!("ready");
     };
-    let follow = async {
-        tokio::join!(revocations.follow(&shutdown), keys.keep_fresh(&shutdown));
+    // Keys are learned beside the questions about sessions, which must not wait for them.
+    let work = async {
+        tokio::join!(
+            tell,
+            revocations.follow(&shutdown),
+            keys.keep_fresh(&shutdown),
+            keys.learn_each(revocations.newest_key_ids()),
+        );
     };
     tokio::select! {
-        () = tell => {}
-        () = follow => {}
+        biased; // no readiness is told after the end
+        () = shutdown.begun() => {}
+        () = work => {}
     }
 }
 

@@ -139,7 +139,8 @@ pub struct Config {
           value_parser = humantime::parse_duration)]
     pub call_deadline: Duration,
 
-    /// How long tokens are believed without word from the user service about ended sessions.
+    /// How long tokens are believed without word from the user service about ended sessions. Then
+    /// calls that carry one are refused until it is heard again; everything else goes on.
     #[arg(long, env = "FIRSTCOME_REVOCATIONS_STALE_MAX",
           default_value = REVOCATIONS_STALE_MAX_DEFAULT, value_parser = humantime::parse_duration)]
     pub revocations_stale_max: Duration,

@@ -80,7 +80,8 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 
     /// Forgets the keys whose burst is whole again, so that memory is bounded by the distinct
-    /// callers of a few seconds, each of whom needed a connection or a token of ours.
+    /// callers of the time that a burst takes to grow back: seconds of all calls, two minutes of
+    /// those that are watched closely. Each of them needed a connection or a token of ours.
     pub fn sweep(&self) {
         if let Some(buckets) = &self.buckets {
             buckets.retain_recent();

@@ -43,7 +43,7 @@ pub async fn gather(
     );
     let mut missing = Vec::new();
     let page = GetMyPageResponse {
-        profile: part(MyPagePart::Profile, profile, &mut missing).flatten(),
+        profile: part(MyPagePart::Profile, profile, &mut missing),
         wishlist: part(MyPagePart::Wishlist, wishlist, &mut missing).unwrap_or_default(),
         orders: part(MyPagePart::Orders, orders, &mut missing).unwrap_or_default(),
         missing: Vec::new(),
@@ -61,17 +61,17 @@ fn deadline_of_parts(callers: Deadline) -> Deadline {
     Deadline::after(callers.left().mul_f64(SHARE_OF_PARTS).min(PART_TIMEOUT))
 }
 
-async fn profile(
-    user: &Peer,
-    headers: &HeaderMap,
-    deadline: Deadline,
-) -> Result<Option<Profile>, Refusal> {
+async fn profile(user: &Peer, headers: &HeaderMap, deadline: Deadline) -> Result<Profile, Refusal> {
     let ask = || {
         let mut client = ProfileServiceClient::new(user.channel());
         let request = request(headers, deadline, GetProfileRequest {});
         async move { client.get_profile(request).await }
     };
-    Ok(asked(user, deadline, ask).await?.profile)
+    let answer = asked(user, deadline, ask).await?;
+    answer.profile.ok_or_else(|| {
+        tracing::error!("user answers without a profile");
+        Refusal::internal()
+    })
 }
 
 async fn wishlist(

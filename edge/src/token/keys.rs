@@ -11,13 +11,17 @@ use firstcome_proto::{
 };
 use jsonwebtoken::DecodingKey;
 use parking_lot::RwLock;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use tonic::transport::Channel;
 
 use super::invalid;
 use crate::wire;
 
-/// The set is asked for this often, so that a new key is known before its first token.
+/// The set is asked for this often, so that a key that is listed no more is forgotten. A new one is
+/// learned sooner: `user` names it.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(120);
 /// Unknown keys ask at most this often: anybody can name one.
 const UNKNOWN_INTERVAL: Duration = Duration::from_secs(5);
@@ -74,9 +78,17 @@ impl Keys {
         }
     }
 
-    /// Asks for newer keys unless this one is known: `user` says that it is the newest. Nobody else
-    /// can make us ask so, and it is not asked more often than `user` says it.
-    pub async fn learn(&self, newest: &str) {
+    /// Learns the newest key each time that `user` names it, for as long as it does. Nobody else can
+    /// make us ask so, and it is not asked more often than `user` says it.
+    pub async fn learn_each(&self, mut newest: watch::Receiver<String>) {
+        while newest.changed().await.is_ok() {
+            let key_id = newest.borrow_and_update().clone();
+            self.learn(&key_id).await;
+        }
+    }
+
+    /// Asks for newer keys unless this one is known.
+    async fn learn(&self, newest: &str) {
         if newest.is_empty() || self.known(newest).is_some() {
             return;
         }

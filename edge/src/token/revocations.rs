@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use firstcome_mesh::{Deadline, Shutdown};
@@ -22,17 +22,18 @@ use firstcome_proto::{
     },
 };
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tonic::{Code, Status, transport::Channel};
 
-use super::keys::Keys;
 use crate::wire;
 
 /// Everybody must be refused within a second of the end of a session: that leaves three quarters of
 /// it for the answer.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// An answer takes a millisecond, and the first one after a storm of log-outs a few more.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// An answer takes a millisecond. One that is lost leaves time for the next within the second.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// The first answer, and one after an answer that was lost, may tell of hours.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two million sessions that were ended within minutes.
 const ANSWER_BYTES_MAX: usize = 40 << 20;
 /// What matters no more is thrown away this often.
@@ -48,7 +49,6 @@ pub struct Revocations {
 
 struct Inner {
     user: RevocationServiceClient<Channel>,
-    keys: Keys,
     /// Each ended session, until its last token has ended.
     ended: RwLock<HashMap<SessionId, Instant>>,
     /// How many there are: where nobody has logged out lately, a call takes no lock.
@@ -60,25 +60,27 @@ struct Inner {
     stale_max: Duration,
     /// Told when sessions ended: their streams end too.
     news: watch::Sender<()>,
-    /// Told when the edge hears, and when it has not for too long.
-    hears: watch::Sender<bool>,
+    /// Told when the edge has heard for the first time.
+    has_heard: watch::Sender<bool>,
+    /// Told which key is the newest, as often as `user` says it.
+    newest_key_id: watch::Sender<String>,
 }
 
 impl Revocations {
-    /// Nothing is known yet; `user` knows, and names keys that are new. Nobody is let in who was
-    /// not vouched for within `stale_max`.
-    pub fn new(user: Channel, keys: Keys, stale_max: Duration) -> Self {
+    /// Nothing is known yet; `user` knows. Nobody is let in who was not vouched for within
+    /// `stale_max`.
+    pub fn new(user: Channel, stale_max: Duration) -> Self {
         let user = RevocationServiceClient::new(user).max_decoding_message_size(ANSWER_BYTES_MAX);
         let inner = Inner {
             user,
-            keys,
             ended: RwLock::default(),
             ended_count: AtomicUsize::new(0),
             started: Instant::now(),
             heard_at_ms: AtomicU64::new(NEVER),
             stale_max,
             news: watch::Sender::new(()),
-            hears: watch::Sender::new(false),
+            has_heard: watch::Sender::new(false),
+            newest_key_id: watch::Sender::new(String::new()),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -95,9 +97,16 @@ impl Revocations {
         if self.has_ended(session) { Err(revoked()) } else { Ok(()) }
     }
 
-    /// Whether the edge hears what it must.
-    pub fn hears(&self) -> watch::Receiver<bool> {
-        self.inner.hears.subscribe()
+    /// Waits until the edge knows which sessions have ended.
+    pub async fn heard(&self) {
+        let mut has_heard = self.inner.has_heard.subscribe();
+        let heard = has_heard.wait_for(|has_heard| *has_heard).await;
+        heard.expect("we hold the sender");
+    }
+
+    /// The newest key's id, each time that `user` names it.
+    pub fn newest_key_ids(&self) -> watch::Receiver<String> {
+        self.inner.newest_key_id.subscribe()
     }
 
     /// Waits until a session ends, and gives the refusal that its streams end with.
@@ -114,26 +123,26 @@ impl Revocations {
     /// Asks until the process stops.
     pub async fn follow(&self, shutdown: &Shutdown) {
         let mut cursor = 0;
+        let mut timeout = CATCH_UP_TIMEOUT;
         let mut swept_at = Instant::now();
         let mut has_complained = false;
         loop {
             let asked_at = Instant::now();
-            match self.ask(cursor).await {
+            let answer = self.ask(cursor, timeout).await;
+            timeout = if answer.is_ok() { ASK_TIMEOUT } else { CATCH_UP_TIMEOUT };
+            match answer {
                 Ok(answer) => {
                     cursor = answer.cursor;
                     if has_complained {
                         tracing::info!(silent_for = ?self.silent_for(), "hear revocations again");
                         has_complained = false;
                     }
-                    self.hear(asked_at, answer).await;
+                    self.hear(asked_at, answer);
                 }
-                Err(fault) if self.is_stale() => {
-                    self.inner.hears.send_if_modified(|hears| std::mem::replace(hears, false));
-                    if !has_complained {
-                        let (code, silent_for) = (fault.code(), self.silent_for());
-                        tracing::warn!(?code, ?silent_for, "hear no revocations, refuse tokens");
-                        has_complained = true;
-                    }
+                Err(fault) if self.is_stale() && !has_complained => {
+                    let (code, silent_for) = (fault.code(), self.silent_for());
+                    tracing::warn!(?code, ?silent_for, "hear no revocations, refuse tokens");
+                    has_complained = true;
                 }
                 Err(_) => {} // the next question may do better, in time
             }
@@ -147,17 +156,17 @@ impl Revocations {
         }
     }
 
-    async fn ask(&self, cursor: u64) -> Result<ListRevocationsResponse, Status> {
-        let request = Deadline::after(ASK_TIMEOUT).request(ListRevocationsRequest { cursor });
+    async fn ask(&self, cursor: u64, timeout: Duration) -> Result<ListRevocationsResponse, Status> {
+        let request = Deadline::after(timeout).request(ListRevocationsRequest { cursor });
         let mut user = self.inner.user.clone();
-        let answer = tokio::time::timeout(ASK_TIMEOUT, user.list_revocations(request)).await;
+        let answer = tokio::time::timeout(timeout, user.list_revocations(request)).await;
         let answer =
             answer.map_err(|_| Status::new(Code::DeadlineExceeded, "no answer in time"))?;
         Ok(answer?.into_inner())
     }
 
-    /// Takes in an answer. What it says was so when it was asked, or later.
-    async fn hear(&self, asked_at: Instant, answer: ListRevocationsResponse) {
+    /// Takes in an answer, and waits for nobody. What it says was so when it was asked, or later.
+    fn hear(&self, asked_at: Instant, answer: ListRevocationsResponse) {
         let keep = answer.keep.as_ref().and_then(timestamp::duration_from_wire).unwrap_or_default();
         let forget_at = Instant::now() + keep;
         let has_news = self.remember(&answer, forget_at);
@@ -167,8 +176,8 @@ impl Revocations {
         if has_news {
             self.inner.news.send_replace(());
         }
-        self.inner.keys.learn(&answer.newest_key_id).await;
-        self.inner.hears.send_if_modified(|hears| !std::mem::replace(hears, true));
+        self.inner.newest_key_id.send_replace(answer.newest_key_id);
+        self.inner.has_heard.send_if_modified(|has_heard| !std::mem::replace(has_heard, true));
     }
 
     fn remember(&self, answer: &ListRevocationsResponse, forget_at: Instant) -> bool {
@@ -221,13 +230,14 @@ fn revoked() -> Refusal {
 #[cfg(test)]
 mod tests {
     use firstcome_mesh::upstream;
+    use tokio::time::advance;
     use uuid::Uuid;
 
     use super::*;
 
     fn revocations(stale_max: Duration) -> Revocations {
         let user = upstream::channel("http://127.0.0.1:1").expect("an endpoint");
-        Revocations::new(user.clone(), Keys::new(user), stale_max)
+        Revocations::new(user, stale_max)
     }
 
     fn answer(sessions: &[u128], keep: Duration) -> ListRevocationsResponse {
@@ -248,20 +258,26 @@ mod tests {
     async fn an_ended_session_is_refused_until_its_tokens_have_ended() {
         let revocations = revocations(Duration::from_secs(60));
         assert_eq!(reason(&revocations, 1), Some(Reason::UpstreamUnavailable), "nothing heard yet");
-        revocations.hear(Instant::now(), answer(&[1], Duration::from_secs(60))).await;
-        revocations.hear(Instant::now(), answer(&[2], Duration::ZERO)).await;
+        revocations.hear(Instant::now(), answer(&[1], Duration::from_secs(60)));
+        revocations.hear(Instant::now(), answer(&[2], Duration::ZERO));
         let ended = Some(Reason::TokenRevoked);
         assert_eq!([1, 2, 3].map(|id| reason(&revocations, id)), [ended, ended, None]);
         revocations.sweep();
         assert_eq!([1, 2, 3].map(|id| reason(&revocations, id)), [ended, None, None]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_edge_that_does_not_hear_lets_nobody_in() {
-        let revocations = revocations(Duration::ZERO);
+        let revocations = revocations(Duration::from_secs(60));
         let asked_at = Instant::now();
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        revocations.hear(asked_at, answer(&[], Duration::ZERO)).await;
-        assert_eq!(reason(&revocations, 1), Some(Reason::UpstreamUnavailable));
+        advance(Duration::from_secs(50)).await;
+        revocations.hear(asked_at, answer(&[], Duration::ZERO));
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(reason(&revocations, 1), None);
+        advance(Duration::from_millis(1)).await;
+        let stale = reason(&revocations, 1);
+        assert_eq!(stale, Some(Reason::UpstreamUnavailable), "it counts from the question");
+        revocations.hear(Instant::now(), answer(&[], Duration::ZERO));
+        assert_eq!(reason(&revocations, 1), None);
     }
 }

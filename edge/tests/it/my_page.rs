@@ -97,6 +97,11 @@ async fn a_part_that_is_refused_is_named_and_the_others_are_there() {
         assert_eq!(page.wishlist.len(), usize::from(part != MyPagePart::Wishlist));
         assert_eq!(page.orders.len(), if part == MyPagePart::Orders { 0 } else { 2 });
     }
+    // An answer without what was asked for is none.
+    mesh.scripts.on(PROFILE, |_| async { unary(&GetProfileResponse { profile: None }) });
+    let empty = page(&mesh, by(&mesh.token(), GetMyPageRequest {})).await.expect("a page");
+    assert_eq!(missing(&empty), [(MyPagePart::Profile, "INTERNAL")]);
+    assert!(empty.profile.is_none() && empty.orders.len() == 2);
     // Two at once, in the order of the page.
     for method in [WISHLIST, PROFILE] {
         mesh.scripts.on(method, |_| async { refused(&Refusal::internal().into()) });

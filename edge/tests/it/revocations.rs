@@ -120,15 +120,14 @@ async fn an_edge_that_hears_nothing_refuses_tokens_until_it_hears_again() {
     let held_out = silent_at.elapsed();
     assert!(held_out > Duration::from_secs(1), "a restart of user stops no sale: {held_out:?}");
     product_by(&mesh, &known).await.expect("what asks no token goes on");
-    until("it is not ready", async || !mesh.is_ready().await).await;
+    assert!(mesh.is_ready().await, "all edges would leave at once");
 
     {
         let mut heard = mesh.ended.lock();
         heard.sessions.push(ended);
         heard.is_silent = false;
     }
-    mesh.until_ready().await;
-    order_by(&mesh, &known).await.expect("it lives on");
+    until("it lives on", async || order_by(&mesh, &known).await.is_ok()).await;
     let status = order_by(&mesh, &token_of(&mesh.signer, ended)).await.expect_err("it has ended");
     assert_eq!(reason(&status), Reason::TokenRevoked, "what was missed is heard first");
 }
@@ -170,6 +169,28 @@ async fn a_new_key_is_known_before_its_first_token() {
     order_by(&mesh, &next.token(Uuid::new_v4())).await.expect("the new key's token");
     order_by(&mesh, &mesh.token()).await.expect("the old key's token");
     assert_eq!(mesh.scripts.asked(LIST_KEYS).len(), before + 1, "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_do_not_come_delay_no_end_of_a_session() {
+    let mesh = Mesh::start().await;
+    script(&mesh);
+    let before = mesh.scripts.asked(LIST_KEYS).len();
+    mesh.scripts.on(LIST_KEYS, |_| std::future::pending());
+    mesh.ended.lock().newest_key_id = "second".into();
+    until("the key is asked for", async || mesh.scripts.asked(LIST_KEYS).len() > before).await;
+
+    // Longer than one question for keys lasts.
+    for _ in 0..4 {
+        let ended = Uuid::new_v4();
+        let token = token_of(&mesh.signer, ended);
+        order_by(&mesh, &token).await.expect("it lives");
+        mesh.ended.lock().sessions.push(ended);
+        let ended_at = Instant::now();
+        until("it is refused", async || order_by(&mesh, &token).await.is_err()).await;
+        let took = ended_at.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, relay};
 use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
 use firstcome_postgres::Pool;
@@ -22,12 +22,12 @@ use crate::{
     attempt::Attempts,
     baskets::Baskets,
     commands::Commands,
-    config::{Sealed, Serve},
+    config::{Serve, Upkeep},
     intake::Intake,
     peers::{AddressBooks, Charges, Inventory, Offers},
     rpc::{baskets, order_intake_service, order_service},
     saga::Saga,
-    store::Store,
+    store::{Resealed, Store},
     watch::Watches,
     worker,
 };
@@ -148,28 +148,35 @@ impl App {
     }
 }
 
-/// Brings the schema up to date, and seals what earlier releases wrote in the clear.
-pub async fn migrate(sealed: &Sealed) -> anyhow::Result<()> {
-    Pool::migrate(&sealed.database.database_url, &MIGRATIONS).await.context("schema")?;
-    let count = seal(sealed).await.context("seal old rows")?;
-    if count > 0 {
-        tracing::info!(count, "sealed the addresses of old orders");
+/// Brings the schema up to date, and seals what earlier releases wrote in the clear. What cannot be
+/// sealed stops no release.
+pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
+    Pool::migrate(&upkeep.database.database_url, &MIGRATIONS).await.context("schema")?;
+    let Resealed { addresses, unopened, behind } = seal(upkeep).await.context("seal old rows")?;
+    if addresses > 0 {
+        tracing::info!(addresses, "sealed the addresses of old orders");
+    }
+    if unopened > 0 || behind > 0 {
+        tracing::warn!(unopened, behind, "some addresses are left as they are");
     }
     Ok(())
 }
 
-/// Seals everything under the current key, while others serve, and prints how much it was.
-pub async fn rotate_keys(sealed: &Sealed) -> anyhow::Result<()> {
-    let count = seal(sealed).await?;
-    println!("{count}");
+/// Seals everything under the current key, while others serve, and prints how much it was. Fails
+/// at its end when anything is left under another key: then that key is still needed.
+pub async fn rotate_keys(upkeep: &Upkeep) -> anyhow::Result<()> {
+    let Resealed { addresses, unopened, behind } = seal(upkeep).await?;
+    println!("{addresses}");
+    ensure!(unopened == 0, "{unopened} addresses do not open and are left as they are");
+    ensure!(behind == 0, "{behind} addresses are still being written, maybe under an older key");
     Ok(())
 }
 
-async fn seal(sealed: &Sealed) -> anyhow::Result<u64> {
-    let vault = Vault::new(&sealed.keys.keyring().context("data keys")?);
-    let url = &sealed.database.database_url;
+async fn seal(upkeep: &Upkeep) -> anyhow::Result<Resealed> {
+    let vault = Vault::new(&upkeep.keys.keyring().context("data keys")?);
+    let url = &upkeep.database.database_url;
     let store = Store::connect(url, 1, vault).await.context("database")?;
-    let count = store.seal_addresses().await.context("seal addresses")?;
+    let resealed = store.seal_addresses().await.context("seal addresses")?;
     store.close().await;
-    Ok(count)
+    Ok(resealed)
 }

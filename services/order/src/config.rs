@@ -58,15 +58,15 @@ pub enum Command {
     /// Serve until told to stop.
     Serve(Box<Serve>),
     /// Bring the schema up to date, seal what earlier releases wrote in the clear, and exit.
-    Migrate(Sealed),
+    Migrate(Upkeep),
     /// Seal anew, under the first of the data keys, what is under another, and exit. May run while
     /// others serve, once all of them have that key.
-    RotateKeys(Sealed),
+    RotateKeys(Upkeep),
 }
 
-/// What commands need that read and write sealed fields.
+/// What the commands need that look after the rows.
 #[derive(Args, Clone, Debug)]
-pub struct Sealed {
+pub struct Upkeep {
     /// Where the rows are.
     #[command(flatten)]
     pub database: Database,
@@ -179,9 +179,9 @@ impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let database = match &self.command {
-            Command::Migrate(sealed) | Command::RotateKeys(sealed) => {
-                faults.extend(sealed.keys.faults());
-                &sealed.database
+            Command::Migrate(upkeep) | Command::RotateKeys(upkeep) => {
+                faults.extend(upkeep.keys.faults());
+                &upkeep.database
             }
             Command::Serve(serve) => {
                 faults.extend(serve.mesh.faults());

@@ -12,8 +12,8 @@ async fn main() -> anyhow::Result<()> {
     let config: Config = config::load();
     telemetry::init(&config.logs);
     match config.command {
-        Command::Migrate(sealed) => app::migrate(&sealed).await.context("migrate"),
-        Command::RotateKeys(sealed) => app::rotate_keys(&sealed).await.context("rotate keys"),
+        Command::Migrate(upkeep) => app::migrate(&upkeep).await.context("migrate"),
+        Command::RotateKeys(upkeep) => app::rotate_keys(&upkeep).await.context("rotate keys"),
         Command::Serve(serve) => {
             let listener = server::bind(serve.mesh.listen).await;
             let app = App::build(&serve).await.context("start")?;

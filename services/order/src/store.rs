@@ -16,6 +16,7 @@ use firstcome_postgres::{Pool, Settings, Trouble, broken_constraint};
 use firstcome_vault::Vault;
 use secrecy::SecretString;
 
+pub use address::Resealed;
 pub use attempt::{Begun, Finished, Placing};
 pub use basket::Added;
 pub use saga::Move;

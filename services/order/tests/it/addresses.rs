@@ -308,8 +308,65 @@ async fn an_address_does_not_open_in_the_row_of_another() {
     .await
     .unwrap();
     refused(&buyer.get_whole(*ours).await, Reason::Internal);
-    let unopened = shop.run("rotate-keys", &format!("{NEXT_KEY},{DATA_KEYS}")).await;
-    assert!(!unopened.status.success(), "a forgery is not sealed anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_open_is_left_and_the_others_come_under_a_new_key() {
+    let mut shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let paid = pay_many(&replica, Uuid::new_v4(), 20).await;
+    let pool = shop.database.pool.clone();
+    // One was changed, and one is in the clear and nothing that any release wrote.
+    let [(forged, _), (foreign, _), others @ ..] = &paid[..] else { panic!("some orders") };
+    sqlx::query("update orders set address_sealed = address_sealed || '\\x00' where order_id = $1")
+        .bind(forged)
+        .execute(&pool)
+        .await
+        .unwrap();
+    let foreign_now = "update orders set address_sealed = null, address = '7' where order_id = $1";
+    sqlx::query(foreign_now).bind(foreign).execute(&pool).await.unwrap();
+
+    let both = format!("{NEXT_KEY},{DATA_KEYS}");
+    for sealed in ["18", "0"] {
+        let output = shop.run("rotate-keys", &both).await;
+        assert_eq!(output.status.code(), Some(1), "what is left needs the old key, and somebody");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), sealed);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(complaint.contains("2 addresses do not open"), "{complaint}");
+    }
+    ends_well(&shop.run("migrate", &both).await);
+
+    drop(replica);
+    shop.data_keys = both;
+    let replica = shop.replica().await;
+    for (order, buyer) in others {
+        let buyer = replica.buyer_of(buyer.id);
+        assert_eq!(buyer.address_of(*order).await, Some(home("1 Main")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_ends_though_a_row_is_never_let_go() {
+    let shop = Shop::open().await;
+    let replica = shop.replica().await;
+    let paid = pay_many(&replica, Uuid::new_v4(), 3).await;
+    let mut writer = shop.database.pool.begin().await.unwrap();
+    sqlx::query("update orders set updated_at = updated_at where order_id = $1")
+        .bind(paid[0].0)
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+    let both = format!("{NEXT_KEY},{DATA_KEYS}");
+    let output = shop.run("rotate-keys", &both).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("1 addresses are still being written"), "{complaint}");
+
+    writer.commit().await.unwrap();
+    let again = shop.run("rotate-keys", &both).await;
+    ends_well(&again);
+    assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
