@@ -41,6 +41,7 @@ use crate::{
     signing,
     store::{Resealed, SEALED, Store},
     throttle::Throttle,
+    tidy,
     token::{self, Signer},
 };
 
@@ -117,6 +118,7 @@ impl App {
         shutdown.spawn(signing::follow(store.clone(), signer.clone(), shutdown.clone()));
         shutdown.spawn(revocation::forget(store.clone(), keep, shutdown.clone()));
         dormancy::start(store.clone(), self.dormant_after, &shutdown);
+        tidy::start(store.clone(), keep, &shutdown);
         Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
         let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();

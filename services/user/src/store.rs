@@ -28,7 +28,7 @@ use crate::{
     language::Language,
 };
 
-pub use addresses::{Entry, NewAddress};
+pub use addresses::{ADDRESS_KEYS_KEPT, Entry, NewAddress};
 pub use keys::Rotation;
 pub use revocations::Revoked;
 pub use sealing::{BOOK_ADDRESS, LETTER, Resealed, SEALED};
