@@ -43,5 +43,8 @@ alter table users
 -- Rows that are still clear: none, once the command has run.
 create index users_clear on users (user_id) where email is not null;
 
+-- Sign-ups that nobody verified, oldest first: they are deleted when they are old.
+create index users_unverified on users (created_at) where state = 'INACTIVE';
+
 -- Accounts by their last use, for dormancy.
 create index users_by_use on users (coalesce(last_login_at, created_at)) where state = 'ACTIVE';

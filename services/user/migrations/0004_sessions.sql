@@ -8,3 +8,6 @@ alter table sessions
 
     add constraint sessions_erased_at_end check (
         ended_at is null or num_nonnulls(device_sealed, address_sealed) = 0);
+
+-- Sessions by their end, however they ended: they are deleted when that is long ago.
+create index sessions_by_end on sessions (least(ended_at, expires_at));

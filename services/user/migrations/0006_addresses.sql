@@ -49,7 +49,12 @@ create table address_keys (
     -- read here what they were.
     fingerprint bytea       not null,
     used_at     timestamptz not null default clock_timestamp(),
+    -- When its address was deleted; null while that is there.
+    gone_at     timestamptz,
 
     constraint address_keys_pkey primary key (user_id, address_id),
     constraint address_keys_fingerprint_sha256 check (octet_length(fingerprint) = 32)
 );
+
+-- Keys whose addresses are gone, longest first: they are deleted after their day.
+create index address_keys_gone on address_keys (gone_at) where gone_at is not null;

@@ -42,8 +42,10 @@ create trigger sessions_ended after update of ended_at on sessions
     for each row when (old.ended_at is null and new.ended_at is not null)
     execute function revoke_session();
 
+-- Not of one that expired long ago: its tokens ended with it, or a little later.
 create trigger sessions_deleted after delete on sessions
-    for each row when (old.ended_at is null)
+    for each row when (
+        old.ended_at is null and old.expires_at > clock_timestamp() - interval '1 day')
     execute function revoke_session();
 
 -- Only seeding, in development, opens a session again. Edges that heard of its end forget it in
@@ -59,20 +61,3 @@ $$;
 create trigger sessions_reopened after update of ended_at on sessions
     for each row when (old.ended_at is not null and new.ended_at is null)
     execute function readmit_session();
-
--- Tokens say what their owner may do. Whoever may do something else, or nothing any more, logs in
--- again: no session outlasts its user's role, a ban or a deletion, whoever wrote it.
-create function end_sessions_of_user() returns trigger
-language plpgsql as $$
-begin
-    update sessions
-    set ended_at = clock_timestamp(), device_sealed = null, address_sealed = null
-    where user_id = new.user_id and ended_at is null;
-    return null;
-end
-$$;
-
-create trigger users_changed_rights after update of state, role on users
-    for each row when (old.role <> new.role
-        or old.state <> new.state and new.state in ('BANNED', 'DELETED'))
-    execute function end_sessions_of_user();

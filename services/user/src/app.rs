@@ -14,7 +14,6 @@ use firstcome_proto::user_v1::{
     token_key_service_server::TokenKeyServiceServer,
 };
 use firstcome_redis::RedisPool;
-use firstcome_vault::Vault;
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
@@ -42,6 +41,7 @@ use crate::{
     signing,
     store::{Resealed, SEALED, Store},
     throttle::Throttle,
+    tidy,
     token::{self, Signer},
 };
 
@@ -54,7 +54,6 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Everything that serving needs, connected.
 pub struct App {
     credentials: Option<Credentials>,
-    vault: Vault,
     guard: Guard,
     addresses: AddressBook,
     redis: RedisPool,
@@ -83,15 +82,14 @@ impl App {
         let codes = codes.await.context("redis functions")?;
         let throttle = Throttle::new(&redis, keys.index()).await.context("redis functions")?;
         let mailer = Mailer::new(&config.mail).await.context("mail")?;
-        let signer = Signer::new(&store.signing_key(&vault).await?, config.access_token_ttl);
-        let letters = Outbox::new(store.clone(), vault.clone());
+        let signer = Signer::new(&store.signing_key().await?, config.access_token_ttl);
+        let letters = Outbox::new(store.clone(), vault);
         let refresh_secret = match &config.refresh_secret {
             Some(secret) => secret.expose_secret().as_bytes().to_vec(),
-            None => store.refresh_secret(&vault).await?.to_vec(),
+            None => store.refresh_secret().await?.to_vec(),
         };
         Ok(Self {
             credentials,
-            vault,
             guard: Guard { store, hasher: Hasher::start(), throttle },
             addresses,
             redis,
@@ -113,13 +111,14 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, vault, guard, addresses, redis, codes, .. } = self;
+        let Self { credentials, guard, addresses, redis, codes, .. } = self;
         let Self { mailer, letters, signer, .. } = self;
         let store = guard.store.clone();
         let keep = token::outlived_after(signer.ttl());
-        shutdown.spawn(signing::follow(store.clone(), vault, signer.clone(), shutdown.clone()));
+        shutdown.spawn(signing::follow(store.clone(), signer.clone(), shutdown.clone()));
         shutdown.spawn(revocation::forget(store.clone(), keep, shutdown.clone()));
         dormancy::start(store.clone(), self.dormant_after, &shutdown);
+        tidy::start(store.clone(), keep, &shutdown);
         Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
         let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();
@@ -167,7 +166,7 @@ pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
     let Upkeep { database, keys } = upkeep;
     Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")?;
     let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
-    store.seal_keys(&keys.vault()).await.context("seal keys")?;
+    store.seal_keys().await.context("seal keys")?;
     store.erase_clear().await.context("erase what is deleted")?;
     let mut sealed = 0;
     loop {
@@ -186,28 +185,43 @@ pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
 pub async fn rotate_signing_key(upkeep: &Upkeep) -> anyhow::Result<()> {
     let Upkeep { database, keys } = upkeep;
     let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
-    let next = signing::rotate(&store, &keys.vault()).await?;
+    let next = signing::rotate(&store).await?;
     store.close().await;
     println!("{}", next.key_id);
     Ok(())
 }
 
 /// Seals anew what is under older keys, and prints how many fields of rows that were.
+///
+/// # Errors
+/// After all that can be done is done: fields that stay under an older key, and those that do not
+/// open.
 pub async fn rotate_keys(upkeep: &Upkeep) -> anyhow::Result<()> {
     let Upkeep { database, keys } = upkeep;
     let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
-    store.seal_keys(&keys.vault()).await.context("seal keys")?;
-    let mut all = Resealed::default();
+    // One that does not open keeps nobody's data under an older key.
+    let keys_sealed = store.seal_keys().await.context("seal keys");
+    let mut sealed = *keys_sealed.as_ref().unwrap_or(&0);
+    let (mut unopened_of_all, mut in_use) = (0, Vec::new());
     for (column, key) in SEALED {
-        let Resealed { fields, unopened } = store.reseal(column, key).await.context(*column)?;
-        tracing::info!(column, fields, unopened, "sealed anew");
-        all.fields += fields;
-        all.unopened += unopened;
+        let Resealed { fields, unopened, older } =
+            store.reseal(column, key).await.context(*column)?;
+        tracing::info!(column, fields, unopened, older, "sealed anew");
+        sealed += fields;
+        unopened_of_all += unopened;
+        if older > 0 {
+            in_use.push(format!("{older} of {column}"));
+        }
     }
     store.close().await;
-    println!("{}", all.fields);
-    ensure!(all.unopened == 0, "{} fields do not open and are left as they are", all.unopened);
-    Ok(())
+    println!("{sealed}");
+    let in_use = in_use.join(", ");
+    ensure!(
+        in_use.is_empty(),
+        "somebody still seals under an older key, or holds on to rows: {in_use}"
+    );
+    ensure!(unopened_of_all == 0, "{unopened_of_all} fields do not open and are left as they are");
+    keys_sealed.map(drop)
 }
 
 /// Makes an operator's account, or makes an account an operator's, and prints its id.

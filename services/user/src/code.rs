@@ -21,6 +21,11 @@ const WRONG_TRIES_MAX: &str = "5";
 const SIGN_UP_MAILS_MAX: u32 = 3;
 /// Mails that an address may be sent on demand, before it is left alone for the cooldown.
 const DEMANDED_MAILS_MAX: u32 = 1;
+/// Mails of codes that an address may be sent in a day, whatever for: more than anybody needs who
+/// has forgotten a password and then mistyped it, and few enough that nobody's mailbox is filled.
+const DAILY_MAILS_MAX: u32 = 20;
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Six digits.
 #[derive(Clone, PartialEq, Eq)]
@@ -133,9 +138,15 @@ impl Codes {
             Demand::SignUp => SIGN_UP_MAILS_MAX,
             Demand::Reader => DEMANDED_MAILS_MAX,
         };
-        let args = vec![number(mails_max), number(self.cooldown.as_millis())];
-        let key = format!("{}:pace", self.key(purpose, email));
-        let wait = self.redis.fcall("code_pace_2", vec![key], args).await?;
+        let args = vec![
+            number(mails_max),
+            number(self.cooldown.as_millis()),
+            number(DAILY_MAILS_MAX),
+            number(DAY.as_millis()),
+        ];
+        let lately = format!("{}:pace", self.key(purpose, email));
+        let in_a_day = format!("{}:day", self.prefix(email));
+        let wait = self.redis.fcall("code_pace_3", vec![lately, in_a_day], args).await?;
         match wait.as_u64() {
             Some(0) => Ok(()),
             Some(wait_ms) => Err(Error::RateLimited(Duration::from_millis(wait_ms))),
@@ -157,7 +168,7 @@ impl Codes {
             number(subject.since),
             number(self.ttl.as_millis()),
         ];
-        self.redis.fcall("code_put_2", vec![self.key(purpose, email)], args).await?;
+        self.redis.fcall("code_put_3", vec![self.key(purpose, email)], args).await?;
         Ok(())
     }
 
@@ -170,7 +181,7 @@ impl Codes {
     ) -> Result<Option<Uuid>, Error> {
         let args =
             vec![Bytes::from(code.0.clone()), Bytes::from_static(WRONG_TRIES_MAX.as_bytes())];
-        let answer = self.redis.fcall("code_try_2", vec![self.key(purpose, email)], args).await?;
+        let answer = self.redis.fcall("code_try_3", vec![self.key(purpose, email)], args).await?;
         let Some(subject) = answer.as_string() else { return Ok(None) };
         let subject = Uuid::try_parse(&subject)
             .map_err(|error| Error::internal("read a code's subject", error))?;
@@ -180,15 +191,19 @@ impl Codes {
     /// Takes a code away that was used for what it is not good for.
     pub async fn burn(&self, purpose: Purpose, email: &Email, code: &Code) -> Result<(), Error> {
         let args = vec![Bytes::from(code.0.clone())];
-        self.redis.fcall("code_burn_2", vec![self.key(purpose, email)], args).await?;
+        self.redis.fcall("code_burn_3", vec![self.key(purpose, email)], args).await?;
         Ok(())
     }
 
     /// The address itself is personal and stays out of Redis; so does its place in Postgres's
     /// index, so that the two cannot be laid side by side.
-    fn key(&self, purpose: Purpose, email: &Email) -> String {
+    fn prefix(&self, email: &Email) -> String {
         let index = BASE64_URL_SAFE_NO_PAD.encode(self.index.of("codes.email", email.as_str()));
-        format!("fc:code:{{{index}}}:{}", purpose.word())
+        format!("fc:code:{{{index}}}")
+    }
+
+    fn key(&self, purpose: Purpose, email: &Email) -> String {
+        format!("{}:{}", self.prefix(email), purpose.word())
     }
 }
 

@@ -143,7 +143,8 @@ pub struct Serve {
           value_parser = humantime::parse_duration)]
     pub dormant_after: Duration,
 
-    /// How long an access token lives.
+    /// How long an access token lives. Who shortens a life of more than an hour leaves tokens out
+    /// that outlive what edges know of ended sessions.
     #[arg(long, env = "FIRSTCOME_ACCESS_TOKEN_TTL", default_value = ACCESS_TOKEN_TTL_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub access_token_ttl: Duration,
@@ -170,9 +171,10 @@ pub struct Mail {
     #[arg(long, env = "FIRSTCOME_SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<SecretString>,
     /// A PEM file of the authorities that vouch for the mail server, in place of the public ones.
+    /// Without TLS to a mail server there is nothing to vouch for.
     #[arg(long, env = "FIRSTCOME_SMTP_AUTHORITY")]
     pub smtp_authority: Option<PathBuf>,
-    /// Without a mail server: a folder that gets one file for each mail.
+    /// Without a mail server: a folder that gets one file for each mail. With one, it gets none.
     #[arg(long, env = "FIRSTCOME_MAIL_DIR")]
     pub mail_dir: Option<PathBuf>,
     /// Who the mails are from.
@@ -285,10 +287,14 @@ impl Validate for Serve {
         }
         match self.mail.server() {
             Some(server) => faults.extend(server.err()),
-            None if self.mail.mail_dir.is_none() => {
-                faults.push("either --smtp-url or --mail-dir says how mail leaves".into());
+            None => {
+                if self.mail.mail_dir.is_none() {
+                    faults.push("either --smtp-url or --mail-dir says how mail leaves".into());
+                }
+                if self.mail.smtp_authority.is_some() {
+                    faults.push("--smtp-authority vouches for nobody without --smtp-url".into());
+                }
             }
-            None => {}
         }
         let secret = self.refresh_secret.as_ref().map(|secret| secret.expose_secret());
         if secret.is_some_and(|secret| secret.len() < REFRESH_SECRET_BYTES_MIN) {

@@ -72,10 +72,11 @@ impl Door {
     /// Saves the account, keeps a code, and mails it; answers how long the code lives. An address
     /// with an account takes the same steps: its code is mailed to nobody and activates nothing.
     pub async fn sign_up(&self, signup: SignUp) -> Result<Duration, Error> {
-        // Before anything is done: whoever is refused here has left no trace.
-        self.codes.pace(Purpose::Verify, &signup.email, Demand::SignUp).await?;
         let id = SignUpId(Uuid::new_v4());
+        // First, so that a call that is refused because too many wait takes none of the mails that
+        // the address may be sent. Before anything is saved: whoever has had them leaves no trace.
         let password_hash = self.guard.hasher.hash(signup.password.clone()).await?;
+        self.codes.pace(Purpose::Verify, &signup.email, Demand::SignUp).await?;
         let new = self.guard.store.sign_up(id, &signup, &password_hash).await?;
         failpoint::hit("user.after_signup");
         let code = Code::generate();
@@ -128,7 +129,7 @@ impl Door {
             State::Deleted => return Err(Error::BadCredentials),
         }
         let id = session::id_of(account.id, &idempotency_key);
-        let first = self.refresh_secret.token(id, 0);
+        let first = self.refresh_secret.token(id, session::first_generation());
         let store = &self.guard.store;
         if !store.open_session(&account, &first, self.refresh_ttl, &device, from).await? {
             // Another password has come since this one was looked at, or a ban.

@@ -60,15 +60,16 @@ impl Guard {
         from: Option<IpAddr>,
     ) -> Result<(Account, usize), Error> {
         let account = self.store.account_of(user).await?.ok_or(Error::TokenRevoked)?;
-        let attempt = self.throttle.take(&account.email, from).await?;
         for (place, &password) in passwords.iter().enumerate() {
+            // Each is a guess.
+            let attempt = self.throttle.take(&account.email, from).await?;
             let hash = Some(account.password_hash.clone());
             if self.hasher.verify(password.clone(), hash).await? {
                 attempt.was_right().await;
                 return Ok((account, place));
             }
+            attempt.was_wrong();
         }
-        attempt.was_wrong();
         Err(Error::BadCredentials)
     }
 }

@@ -43,3 +43,4 @@ pub mod rpc;
 pub mod seed;
 pub mod signing;
 pub mod store;
+pub mod tidy;

@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use firstcome_vault::{Place, Unopened, Vault};
-use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -45,17 +44,13 @@ pub struct Sealed {
 
 /// A letter that one process alone may send.
 pub struct Taken {
-    /// Whose row it was.
+    /// Whose row it is.
     pub id: Uuid,
     /// What only the vault opens.
     pub sealed: Vec<u8>,
-    /// Whether somebody waits for it.
-    pub urgency: Urgency,
-    /// When it was saved.
-    pub posted_at: OffsetDateTime,
-    /// When nobody needs it any more.
-    pub expires_at: OffsetDateTime,
-    /// That was before it was taken.
+    /// Which taking this was.
+    pub taking: i32,
+    /// Its time was over before it was taken.
     pub is_over: bool,
     /// How often it was turned away.
     pub refusals: i32,
@@ -111,15 +106,6 @@ impl Outbox {
     pub fn open(&self, taken: &Taken) -> Result<Option<Letter>, Closed> {
         let plain = self.vault.open(place(taken.id), &taken.sealed)?;
         Ok(Letter::from_bytes(&plain)?)
-    }
-
-    /// A letter under the newest key, so that one that comes back does not keep an old one in use.
-    pub fn renew(&self, taken: Taken) -> Taken {
-        match self.vault.reseal(place(taken.id), &taken.sealed) {
-            Ok(Some(sealed)) => Taken { sealed, ..taken },
-            // It is under that key, or waits for who can open it.
-            Ok(None) | Err(_) => taken,
-        }
     }
 
     async fn save(&self, sealed: &Sealed) -> Result<(), Error> {

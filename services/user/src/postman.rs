@@ -1,8 +1,8 @@
 //! The postman: takes letters out of the outbox and sends them, in every replica.
 //!
-//! A letter is taken away before it is sent, so it leaves at most once. It comes back when it
-//! surely did not leave; where nobody knows (the process died in between, the mail server hung up
-//! while it read the letter, the database did not say what was taken), it does not.
+//! A letter is taken before it is sent, so it leaves at most once. It is put back when it surely did
+//! not leave; where nobody knows (the process died in between, the mail server hung up while it read
+//! the letter, the database did not say what was taken), it is not.
 
 use std::time::Duration;
 
@@ -52,6 +52,14 @@ enum Outcome {
     Unreachable,
     /// It was not asked, or nobody knows.
     Untold,
+}
+
+/// How a letter comes back.
+struct Back {
+    /// How often it was turned away by now.
+    refusals: i32,
+    /// How long it waits.
+    after: Duration,
 }
 
 /// How long to leave a mail server alone that cannot be reached.
@@ -115,55 +123,64 @@ impl Postman {
 
     /// Sends a letter, or puts it back, or gives it up.
     async fn deliver(&self, taken: Taken, again_after: Duration, shutdown: &Shutdown) -> Outcome {
+        let (outcome, back) = self.send(&taken, again_after).await;
+        match back {
+            Some(Back { refusals, after }) => {
+                self.put_back(&Taken { refusals, ..taken }, after, shutdown).await;
+            }
+            // A fault is logged in the store; the letter stays taken and is swept at its end.
+            None => drop(self.store.delete_letter(&taken).await),
+        }
+        outcome
+    }
+
+    /// Sends a letter; says how it is to be put back, if at all.
+    async fn send(&self, taken: &Taken, again_after: Duration) -> (Outcome, Option<Back>) {
         let letter = taken.id;
+        let refusals = taken.refusals;
         if taken.is_over {
             tracing::warn!(%letter, "a letter's time was over before it could leave");
-            return Outcome::Untold;
+            return (Outcome::Untold, None);
         }
-        let opened = match self.outbox.open(&taken) {
+        let opened = match self.outbox.open(taken) {
             Ok(Some(opened)) => opened,
-            Ok(None) => return Outcome::Untold,
+            Ok(None) => return (Outcome::Untold, None),
             Err(fault @ Closed::Unopened(Unopened::UnknownKey(_))) => {
                 tracing::warn!(%letter, %fault, "a letter waits for who can read it");
-                self.put_back(taken, NO_KEY_WAIT, shutdown).await;
-                return Outcome::Untold;
+                return (Outcome::Untold, Some(Back { refusals, after: NO_KEY_WAIT }));
             }
             Err(fault) => {
                 tracing::error!(%letter, %fault, "a letter is given up");
-                return Outcome::Untold;
+                return (Outcome::Untold, None);
             }
         };
         match self.mailer.send(letter, &opened).await {
-            Ok(()) => Outcome::Answered,
+            Ok(()) => (Outcome::Answered, None),
             Err(fault @ Fault::Unreachable(_)) => {
                 tracing::warn!(%fault, "mail waits");
-                self.put_back(taken, again_after, shutdown).await;
-                Outcome::Unreachable
+                (Outcome::Unreachable, Some(Back { refusals, after: again_after }))
             }
             Err(fault @ Fault::NotNow(_)) => {
                 tracing::info!(%letter, %fault, "a letter is tried again later");
-                let doublings = taken.refusals.clamp(0, 16).unsigned_abs();
+                let doublings = refusals.clamp(0, 16).unsigned_abs();
                 let after = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_MAX);
-                let refusals = taken.refusals.saturating_add(1);
-                self.put_back(Taken { refusals, ..taken }, after, shutdown).await;
-                Outcome::Answered
+                (Outcome::Answered, Some(Back { refusals: refusals.saturating_add(1), after }))
             }
             Err(fault @ Fault::Refused(_)) => {
                 tracing::warn!(%letter, %fault, "a letter is given up");
-                Outcome::Answered
+                (Outcome::Answered, None)
             }
             Err(fault @ Fault::Unknown(_)) => {
                 tracing::warn!(%letter, %fault, "a letter is given up");
-                Outcome::Untold
+                (Outcome::Untold, None)
             }
         }
     }
 
     /// As long as the process lives, a letter that did not leave is not lost to a database that
     /// does not answer.
-    async fn put_back(&self, letter: Taken, after: Duration, shutdown: &Shutdown) {
-        let letter = self.outbox.renew(letter);
-        while self.store.put_letter_back(&letter, after).await.is_err() {
+    async fn put_back(&self, letter: &Taken, after: Duration, shutdown: &Shutdown) {
+        while self.store.put_letter_back(letter, after).await.is_err() {
             if !shutdown.sleep(PUT_BACK_EVERY).await {
                 tracing::warn!(letter = %letter.id, "a letter did not leave and never will");
                 return;

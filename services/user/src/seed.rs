@@ -49,7 +49,7 @@ pub async fn run(wanted: &Seed) -> anyhow::Result<()> {
         let password_hash = Hasher::start().hash(password).await?;
         store.seed(&users, &password_hash, wanted.token_ttl).await?;
     }
-    let key = store.signing_key(&wanted.keys.vault()).await?;
+    let key = store.signing_key().await?;
     let signer = Signer::new(&key, wanted.token_ttl);
     write(&users, &signer, wanted).with_context(|| format!("write {}", wanted.out.display()))?;
     store.close().await;

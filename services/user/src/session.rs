@@ -5,7 +5,10 @@
 //! secret. So the token of any generation can be made again, which is how a lost answer is
 //! repeated, and one that was never issued is told from one that was spent.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use firstcome_proto::{SessionId, UserId};
@@ -32,6 +35,14 @@ pub fn id_of(user: UserId, idempotency_key: &str) -> SessionId {
     name.extend_from_slice(user.0.as_bytes());
     name.extend_from_slice(idempotency_key.as_bytes());
     SessionId(Uuid::new_v5(&SESSION_NAMESPACE, &name))
+}
+
+/// The generation that a session begins with: the microseconds since 1970. An old session's row is
+/// deleted, and the same key then opens a session of the same id: its tokens are ahead of all that
+/// were made before, which stay spent.
+pub fn first_generation() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or_default()
 }
 
 /// What refresh tokens are derived from.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use firstcome_mesh::Shutdown;
-use firstcome_vault::Vault;
 
 use crate::{
     store::{Rotation, Store},
@@ -23,20 +22,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A database that does not answer, and an operator who does the same at the same moment.
-pub async fn rotate(store: &Store, vault: &Vault) -> anyhow::Result<Rotation> {
+pub async fn rotate(store: &Store) -> anyhow::Result<Rotation> {
     // A shop that never served has no key to follow yet.
-    store.signing_key(vault).await?;
-    let next = store.rotate_signing_key(vault, SIGNS_IN).await?;
+    store.signing_key().await?;
+    let next = store.rotate_signing_key(SIGNS_IN).await?;
     let next = next.context("somebody else has just made the next key")?;
     tracing::info!(kid = next.key_id, rotation = next.number, signs_in = ?SIGNS_IN, "key made");
     Ok(next)
 }
 
 /// Signs with each new key as its time comes, until the process stops.
-pub async fn follow(store: Store, vault: Vault, signer: Signer, shutdown: Shutdown) {
+pub async fn follow(store: Store, signer: Signer, shutdown: Shutdown) {
     while shutdown.sleep(LOOK_EVERY).await {
         // A fault is logged in the store; the key that signs stays good meanwhile.
-        let Ok(Some(key)) = store.newer_signing_key(&vault, &signer.key_id()).await else {
+        let Ok(Some(key)) = store.newer_signing_key(&signer.key_id()).await else {
             continue;
         };
         signer.replace(&key);

@@ -1,5 +1,6 @@
 //! Accounts, sessions and keys in Postgres: every statement of this service. Personal data is
-//! sealed on its way in and opened on its way out, here and nowhere else.
+//! sealed on its way in and opened on its way out: letters in `outbox.rs`, addresses of books in
+//! `address_book.rs`, everything else here.
 
 mod accounts;
 mod addresses;
@@ -27,7 +28,9 @@ use crate::{
     language::Language,
 };
 
-pub use addresses::{Entry, NewAddress};
+pub use addresses::{ADDRESS_KEYS_KEPT, Entry, NewAddress};
+pub use keys::Rotation;
+pub use revocations::Revoked;
 pub use sealing::{BOOK_ADDRESS, LETTER, Resealed, SEALED};
 pub use sessions::Ending;
 
@@ -38,9 +41,6 @@ const SEED_ROWS_MAX: usize = 5_000;
 /// What seeded users are called, and a number that is nobody's.
 const SEEDED_NAME: &str = "Seeded buyer";
 const SEEDED_PHONE: &str = "+10000000000";
-
-pub use keys::Rotation;
-pub use revocations::Revoked;
 
 /// The rows. Clones share one pool.
 #[derive(Clone)]

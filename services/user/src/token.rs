@@ -21,9 +21,14 @@ pub const ISSUER: &str = "firstcome";
 /// What clocks differ by, and a replica needs to hear of a new key.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// How long a token may matter after the last moment at which it could be made.
+/// Tokens that were made before their life was configured shorter, and those of seeded users, live
+/// for an hour at most.
+const TTL_BEFORE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How long a token may matter after the last moment at which it could be made. What matters is the
+/// longest life that a token may have that is out, not the life of today's.
 pub fn outlived_after(ttl: Duration) -> Duration {
-    ttl.saturating_add(LEEWAY)
+    ttl.max(TTL_BEFORE_MAX).saturating_add(LEEWAY)
 }
 
 /// What a token says.
@@ -149,6 +154,19 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn a_shorter_life_of_new_tokens_lets_no_older_one_outlive_its_end() {
+        let check = |ttl_s, want_s| {
+            let outlived_after = outlived_after(Duration::from_secs(ttl_s));
+            assert_eq!(outlived_after, Duration::from_secs(want_s), "{ttl_s}");
+        };
+        check(60, 61 * 60);
+        check(10 * 60, 61 * 60);
+        check(60 * 60, 61 * 60);
+        check(2 * 60 * 60, 121 * 60);
+        assert_eq!(outlived_after(Duration::MAX), Duration::MAX);
+    }
 
     #[test]
     fn a_token_verifies_with_the_public_key_alone() {

@@ -20,4 +20,5 @@ mod it {
     mod smtp;
     mod states;
     mod throttle;
+    mod tidy;
 }

@@ -1,29 +1,41 @@
-#!lua name=fc_code_2
+#!lua name=fc_code_3
 
 -- Mailed codes. For each purpose and address one hash: code, subject, since, attempts; and one
--- counter of the mails that were asked for lately. What stands in their names is a blind index.
--- The last version (fc_code_1: code_put_1, code_try_1) may be loaded beside this one.
+-- counter of the mails that were asked for lately. For each address, over all purposes, one counter
+-- of a day's mails. What stands in their names is a blind index. An older version (fc_code_1:
+-- code_put_1, code_try_1) may be loaded beside this one.
 
--- code_pace_2: takes one of the mails that an address may be sent, if one is left. Every mail puts
--- off the time after which all are there again, so that asking at once brings nothing.
--- key: the counter. args: mails at most, milliseconds without a mail after which they are there
--- again. returns: 0, or the milliseconds to wait.
-redis.register_function('code_pace_2', function(keys, args)
-    local sent = tonumber(redis.call('GET', keys[1]) or '0')
-    if sent >= tonumber(args[1]) then
-        return math.max(redis.call('PTTL', keys[1]), 1)
+-- code_pace_3: takes one of the mails that an address may be sent, if one is left, both lately and
+-- in the day that begins with its first. Every mail puts off the time after which all of the former
+-- are there again, so that asking at once brings nothing. All is decided before the first write.
+-- keys: the counter of late, the day's. args: mails at most lately, milliseconds without a mail
+-- after which they are there again, mails at most in a day, milliseconds of a day. returns: 0, or
+-- the milliseconds to wait.
+redis.register_function('code_pace_3', function(keys, args)
+    local wait = 0
+    for place = 1, 2 do
+        local sent = tonumber(redis.call('GET', keys[place]) or '0')
+        if sent >= tonumber(args[2 * place - 1]) then
+            wait = math.max(wait, redis.call('PTTL', keys[place]), 1)
+        end
     end
-    redis.call('SET', keys[1], sent + 1)
+    if wait > 0 then
+        return wait
+    end
+    redis.call('INCR', keys[1])
     -- A pause of 0 ms deletes the counter.
     redis.call('PEXPIRE', keys[1], args[2])
+    if redis.call('INCR', keys[2]) == 1 then
+        redis.call('PEXPIRE', keys[2], args[4])
+    end
     return 0
 end)
 
--- code_put_2: replaces whatever code was there, unless that is of a newer subject: of two sign-ups
+-- code_put_3: replaces whatever code was there, unless that is of a newer subject: of two sign-ups
 -- at once, the one that stands in Postgres keeps its code.
 -- key: the hash. args: code, subject, since when the subject stands (a number), life in
 -- milliseconds. returns: 1, or 0 when a newer one was there.
-redis.register_function('code_put_2', function(keys, args)
+redis.register_function('code_put_3', function(keys, args)
     local since = redis.call('HGET', keys[1], 'since')
     if since and tonumber(since) > tonumber(args[3]) then
         return 0
@@ -35,11 +47,11 @@ redis.register_function('code_put_2', function(keys, args)
     return 1
 end)
 
--- code_try_2: checks a code and counts a wrong one, in one step, so that parallel guesses get no
+-- code_try_3: checks a code and counts a wrong one, in one step, so that parallel guesses get no
 -- more tries than serial ones. A right code stays good until its life ends: whoever lost the
 -- answer asks again.
 -- key: the hash. args: code, wrong tries that burn the code. returns: the subject, or nil.
-redis.register_function('code_try_2', function(keys, args)
+redis.register_function('code_try_3', function(keys, args)
     local kept = redis.call('HMGET', keys[1], 'code', 'subject')
     if not kept[1] then
         return nil
@@ -53,9 +65,9 @@ redis.register_function('code_try_2', function(keys, args)
     return nil
 end)
 
--- code_burn_2: takes a code away, if it is still this one.
+-- code_burn_3: takes a code away, if it is still this one.
 -- key: the hash. args: code. returns: 1, or 0 when another or none was there.
-redis.register_function('code_burn_2', function(keys, args)
+redis.register_function('code_burn_3', function(keys, args)
     if redis.call('HGET', keys[1], 'code') ~= args[1] then
         return 0
     end

@@ -61,7 +61,7 @@ struct Idle {
 /// Where a conversation broke.
 enum Break {
     /// Before the mail server said anything about this letter: another connection may do.
-    Silent(Fault),
+    Silent(Broken),
     /// At the letter.
     Told(Fault),
 }
@@ -69,7 +69,9 @@ enum Break {
 impl Break {
     fn fault(self) -> Fault {
         match self {
-            Self::Silent(fault) | Self::Told(fault) => fault,
+            // Who does not take mail from us blames no letter.
+            Self::Silent(broken) => Fault::Unreachable(broken.words()),
+            Self::Told(fault) => fault,
         }
     }
 }
@@ -109,6 +111,8 @@ impl Smtp {
                     self.park(connection);
                     return Ok(());
                 }
+                // The way there is lost, and the others went the same: one wait is enough.
+                Err(Break::Silent(broken)) if broken.is_late() => self.hang_up(),
                 // It was closed while nobody looked.
                 Err(Break::Silent(_)) => {}
                 Err(Break::Told(fault)) => return Err(fault),
@@ -146,6 +150,11 @@ impl Smtp {
         idle.pop().map(|it| it.connection)
     }
 
+    /// All connections that nobody uses.
+    fn hang_up(&self) {
+        self.shared.idle.lock().clear();
+    }
+
     fn park(&self, connection: AsyncSmtpConnection) {
         // No more than there are turns.
         self.shared.idle.lock().push(Idle { connection, since: Instant::now() });
@@ -156,9 +165,7 @@ impl Smtp {
 async fn deliver(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), Break> {
     let envelope = message.envelope();
     let sender = Mail::new(envelope.from().cloned(), Vec::new());
-    // Who does not take mail from us blames no letter.
-    let unreachable = |broken: Broken| Break::Silent(Fault::Unreachable(broken.words()));
-    within(COMMAND_TIMEOUT, connection.command(sender)).await.map_err(unreachable)?;
+    within(COMMAND_TIMEOUT, connection.command(sender)).await.map_err(Break::Silent)?;
     for to in envelope.to() {
         let reader = Rcpt::new(to.clone(), Vec::new());
         within(COMMAND_TIMEOUT, connection.command(reader)).await.map_err(Broken::at_command)?;
@@ -177,6 +184,14 @@ enum Broken {
 }
 
 impl Broken {
+    /// Nothing was heard for as long as we wait.
+    fn is_late(&self) -> bool {
+        match self {
+            Self::Late => true,
+            Self::Error(error) => error.is_timeout(),
+        }
+    }
+
     /// Before the content. Silence may be about this reader alone, so the others are tried.
     fn at_command(self) -> Break {
         Break::Told(self.refusal().unwrap_or_else(|broken| Fault::NotNow(broken.words())))

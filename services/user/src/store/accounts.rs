@@ -7,7 +7,9 @@ use sqlx::Connection as _;
 use uuid::Uuid;
 
 use super::{
-    Store, interval, language, role, sealing, sessions::Ending, sessions::end_sessions, state,
+    Store, interval, language, role, sealing,
+    sessions::{Ending, end_sessions},
+    state,
 };
 use crate::{
     account::{Account, Email, SignUp, SignUpId, State},
@@ -248,6 +250,28 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(looked_at.rows_affected())
+    }
+
+    /// Deletes sign-ups that nobody has verified for so long, at most this many; gives how many.
+    /// Nothing refers to them, since nobody is let in there. What is being verified is skipped.
+    pub async fn delete_unverified(
+        &self,
+        unverified_for: Duration,
+        count_max: i64,
+    ) -> Result<u64, Error> {
+        let deleted = sqlx::query!(
+            "with unverified as materialized (
+                 select user_id from users
+                 where state = 'INACTIVE' and created_at < clock_timestamp() - $1::interval
+                 order by created_at limit $2 for update skip locked
+             )
+             delete from users using unverified where users.user_id = unverified.user_id",
+            interval(unverified_for),
+            count_max
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(deleted.rows_affected())
     }
 
     /// Makes an active operator's account, or makes an account one; whoever was in it must come in

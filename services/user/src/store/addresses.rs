@@ -13,7 +13,11 @@ use crate::error::Error;
 /// The constraint that a book's default is one of its addresses.
 const DEFAULT_IS_THERE: &str = "address_books_default_is_there";
 /// How long a key is known after its address has gone: longer than anybody retries.
-const KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const ADDRESS_KEYS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How soon a key is deleted when its time is over.
+const KEYS_SWEPT_WITHIN: Duration = Duration::from_secs(60);
+/// Keys of one book, those included whose addresses have gone: nobody moves 180 times a day.
+const KEYS_MAX: i64 = 200;
 
 /// An entry of an address book.
 pub struct Entry {
@@ -132,15 +136,22 @@ impl Store {
         }
     }
 
-    /// Deletes an address; one that is gone is gone. The default breaks the constraint. The book is
-    /// locked first, as everywhere: who erases it goes on to its addresses.
+    /// Deletes an address; one that is gone is gone. Its key is known for a while yet. The default
+    /// breaks the constraint. The book is locked first, as everywhere: who erases it goes on to its
+    /// addresses.
     pub async fn delete_address(&self, user: UserId, id: AddressId) -> Result<(), Error> {
         let deleted = sqlx::query!(
             "with book as materialized (
                  select user_id from address_books where user_id = $2 for key share
+             ), deleted as (
+                 delete from addresses using book
+                 where address_id = $1 and addresses.user_id = book.user_id
+                 returning addresses.user_id, address_id
              )
-             delete from addresses using book
-             where address_id = $1 and addresses.user_id = book.user_id",
+             update address_keys set gone_at = clock_timestamp()
+             from deleted
+             where address_keys.user_id = deleted.user_id
+               and address_keys.address_id = deleted.address_id",
             id.0,
             user.0
         )
@@ -152,6 +163,29 @@ impl Store {
             }
             deleted => Ok(deleted.map(drop)?),
         }
+    }
+
+    /// Forgets keys whose addresses have been gone for so long, at most this many; gives how many.
+    pub async fn forget_address_keys(
+        &self,
+        gone_for: Duration,
+        count_max: i64,
+    ) -> Result<u64, Error> {
+        let forgotten = sqlx::query!(
+            "with gone as materialized (
+                 select user_id, address_id from address_keys
+                 where gone_at < clock_timestamp() - $1::interval
+                 order by gone_at limit $2 for update skip locked
+             )
+             delete from address_keys using gone
+             where address_keys.user_id = gone.user_id
+               and address_keys.address_id = gone.address_id",
+            interval(gone_for),
+            count_max
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(forgotten.rows_affected())
     }
 
     /// Erases a user's whole book, default and all. For whoever closes the account, who must have
@@ -192,19 +226,9 @@ async fn open_book(tx: &mut PgConnection, new: &NewAddress) -> Result<AddressId,
     default.map(AddressId).ok_or(Error::TokenRevoked)
 }
 
-/// Puts the key down as used, and lets go of old ones; false when it was used before.
+/// Puts the key down as used; false when it was used before. The book is this transaction's alone,
+/// so nobody else counts at the same time.
 async fn use_key(tx: &mut PgConnection, new: &NewAddress) -> Result<bool, Error> {
-    sqlx::query!(
-        "delete from address_keys
-         where user_id = $1 and used_at < clock_timestamp() - $2::interval
-           and not exists (
-               select from addresses where addresses.address_id = address_keys.address_id
-           )",
-        new.user.0,
-        interval(KEYS_KEPT)
-    )
-    .execute(&mut *tx)
-    .await?;
     let used = sqlx::query!(
         "insert into address_keys (user_id, address_id, fingerprint) values ($1, $2, $3)
          on conflict (user_id, address_id) do nothing",
@@ -212,9 +236,27 @@ async fn use_key(tx: &mut PgConnection, new: &NewAddress) -> Result<bool, Error>
         new.id.0,
         new.fingerprint.as_slice()
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(used.rows_affected() == 1)
+    if used.rows_affected() == 0 {
+        return Ok(false);
+    }
+    // There is room again when the sweep has taken the key that has been out of use for longest.
+    let keys = sqlx::query!(
+        r#"select count(*) as "count!",
+                  coalesce(extract(epoch from min(gone_at) + $2::interval - clock_timestamp()), 0)
+                      ::bigint as "wait_s!"
+           from address_keys where user_id = $1"#,
+        new.user.0,
+        interval(ADDRESS_KEYS_KEPT)
+    )
+    .fetch_one(tx)
+    .await?;
+    if keys.count > KEYS_MAX {
+        let wait_s = u64::try_from(keys.wait_s).unwrap_or_default();
+        return Err(Error::RateLimited(Duration::from_secs(wait_s) + KEYS_SWEPT_WITHIN));
+    }
+    Ok(true)
 }
 
 /// What the key added, as it is now.

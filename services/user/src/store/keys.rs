@@ -27,12 +27,12 @@ pub struct Rotation {
 impl Store {
     /// The key that signs now; makes the first where there is none. Of replicas that start at
     /// once, one makes it and all read it.
-    pub async fn signing_key(&self, vault: &Vault) -> Result<KeyPair, Error> {
-        if let Some(key) = self.newer_signing_key(vault, "").await? {
+    pub async fn signing_key(&self) -> Result<KeyPair, Error> {
+        if let Some(key) = self.newer_signing_key("").await? {
             return Ok(key);
         }
         let first = KeyPair::generate();
-        let sealed = vault.seal(place_of_key(&first.key_id), &first.private_key);
+        let sealed = self.vault.seal(place_of_key(&first.key_id), &first.private_key);
         sqlx::query!(
             "insert into signing_keys (key_id, rotation, private_key_sealed, public_key)
              values ($1, 1, $2, $3)
@@ -43,15 +43,11 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
-        self.newer_signing_key(vault, "").await?.ok_or(Error::Internal)
+        self.newer_signing_key("").await?.ok_or(Error::Internal)
     }
 
     /// The key that signs now, unless it is the one of this id.
-    pub async fn newer_signing_key(
-        &self,
-        vault: &Vault,
-        known: &str,
-    ) -> Result<Option<KeyPair>, Error> {
+    pub async fn newer_signing_key(&self, known: &str) -> Result<Option<KeyPair>, Error> {
         let row = sqlx::query!(
             "select key_id, private_key, private_key_sealed, public_key from signing_keys
              where signs_from <= clock_timestamp()
@@ -61,7 +57,7 @@ impl Store {
         .await?;
         let Some(row) = row.filter(|row| row.key_id != known) else { return Ok(None) };
         let private_key = open(
-            vault,
+            &self.vault,
             place_of_key(&row.key_id),
             row.private_key.map(Zeroizing::new),
             row.private_key_sealed,
@@ -71,13 +67,9 @@ impl Store {
 
     /// Makes the key after the newest, which signs from so much later. `None` when another was made
     /// at this moment, or there is none to follow.
-    pub async fn rotate_signing_key(
-        &self,
-        vault: &Vault,
-        signs_in: Duration,
-    ) -> Result<Option<Rotation>, Error> {
+    pub async fn rotate_signing_key(&self, signs_in: Duration) -> Result<Option<Rotation>, Error> {
         let next = KeyPair::generate();
-        let sealed = vault.seal(place_of_key(&next.key_id), &next.private_key);
+        let sealed = self.vault.seal(place_of_key(&next.key_id), &next.private_key);
         let number = sqlx::query_scalar!(
             "insert into signing_keys
                  (key_id, rotation, private_key_sealed, public_key, signs_from)
@@ -122,14 +114,14 @@ impl Store {
     }
 
     /// The secret that refresh tokens are derived from; makes it where there is none.
-    pub async fn refresh_secret(&self, vault: &Vault) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub async fn refresh_secret(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
         let place = place_of_secret(REFRESH_SECRET);
         let new = Zeroizing::new(rand::random::<[u8; 32]>());
         sqlx::query!(
             "insert into secrets (name, value_sealed) values ($1, $2)
              on conflict (name) do nothing",
             REFRESH_SECRET,
-            vault.seal(place, new.as_slice())
+            self.vault.seal(place, new.as_slice())
         )
         .execute(&self.pool)
         .await?;
@@ -137,13 +129,13 @@ impl Store {
             sqlx::query!("select value, value_sealed from secrets where name = $1", REFRESH_SECRET)
                 .fetch_one(&self.pool)
                 .await?;
-        open(vault, place, row.value.map(Zeroizing::new), row.value_sealed)
+        open(&self.vault, place, row.value.map(Zeroizing::new), row.value_sealed)
     }
 
     /// Brings every signing key and secret under the current data key: those that the release
     /// before left in the clear, and those under older keys. They are few. Nobody changes them, so
     /// what was read is what is replaced; done twice, it does nothing. Gives how many it sealed.
-    pub async fn seal_keys(&self, vault: &Vault) -> Result<u64, Error> {
+    pub async fn seal_keys(&self) -> Result<u64, Error> {
         let mut sealed_now = 0;
         let keys = sqlx::query!("select key_id, private_key, private_key_sealed from signing_keys")
             .fetch_all(&self.pool)
@@ -151,7 +143,7 @@ impl Store {
         for row in keys {
             let place = place_of_key(&row.key_id);
             let clear = row.private_key.map(Zeroizing::new);
-            if let Some(sealed) = reseal(vault, place, clear, row.private_key_sealed)? {
+            if let Some(sealed) = reseal(&self.vault, place, clear, row.private_key_sealed)? {
                 let update = sqlx::query!(
                     "update signing_keys set private_key_sealed = $2, private_key = null
                      where key_id = $1",
@@ -167,7 +159,7 @@ impl Store {
         for row in secrets {
             let place = place_of_secret(&row.name);
             let clear = row.value.map(Zeroizing::new);
-            if let Some(sealed) = reseal(vault, place, clear, row.value_sealed)? {
+            if let Some(sealed) = reseal(&self.vault, place, clear, row.value_sealed)? {
                 let update = sqlx::query!(
                     "update secrets set value_sealed = $2, value = null where name = $1",
                     row.name,

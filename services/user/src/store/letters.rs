@@ -28,16 +28,17 @@ impl Store {
         Ok(())
     }
 
-    /// Takes letters that are due away, oldest first, for the caller alone to send.
+    /// Takes letters that are due, oldest first, for the caller alone to send.
     pub async fn take_letters(&self, urgency: Urgency, max: usize) -> Result<Vec<Taken>, Error> {
         let rows = sqlx::query!(
             r#"with due as materialized (
                  select letter_id from letters
-                 where is_awaited = $1 and due_at <= clock_timestamp()
+                 where is_awaited = $1 and due_at <= clock_timestamp() and not is_taken
                  order by due_at limit $2 for update skip locked
              )
-             delete from letters using due where letters.letter_id = due.letter_id
-             returning letters.letter_id, letter_sealed, posted_at, expires_at, refusals,
+             update letters set is_taken = true, takings = takings + 1
+             from due where letters.letter_id = due.letter_id
+             returning letters.letter_id, letter_sealed, takings, refusals,
                        expires_at <= clock_timestamp() as "is_over!""#,
             urgency == Urgency::Awaited,
             i64::try_from(max).unwrap_or(i64::MAX)
@@ -47,9 +48,7 @@ impl Store {
         let taken = rows.into_iter().map(|row| Taken {
             id: row.letter_id,
             sealed: row.letter_sealed,
-            urgency,
-            posted_at: row.posted_at,
-            expires_at: row.expires_at,
+            taking: row.takings,
             is_over: row.is_over,
             refusals: row.refusals,
         });
@@ -57,24 +56,52 @@ impl Store {
     }
 
     /// Brings a letter back that surely did not leave, to be tried after a while, or at its end if
-    /// that comes sooner: then whoever takes it drops it. One that is back already stays so.
+    /// that comes sooner: then whoever takes it gives it up. One that is back already, and perhaps
+    /// taken again, is left as it is.
     pub async fn put_letter_back(&self, letter: &Taken, after: Duration) -> Result<(), Error> {
         sqlx::query!(
-            "insert into letters (letter_id, letter_sealed, is_awaited, posted_at, due_at,
-                                  expires_at, refusals)
-             values ($1, $2, $3, $4, least(clock_timestamp() + $5::interval, $6), $6, $7)
-             on conflict (letter_id) do nothing",
+            "update letters
+             set is_taken = false, refusals = $3,
+                 due_at = least(clock_timestamp() + $4::interval, expires_at)
+             where letter_id = $1 and takings = $2 and is_taken",
             letter.id,
-            letter.sealed,
-            letter.urgency == Urgency::Awaited,
-            letter.posted_at,
-            interval(after),
-            letter.expires_at,
-            letter.refusals
+            letter.taking,
+            letter.refusals,
+            interval(after)
         )
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// Deletes a letter that has left, may have left, or never will. Where this fails, it stays
+    /// taken to its end.
+    pub async fn delete_letter(&self, letter: &Taken) -> Result<(), Error> {
+        sqlx::query!(
+            "delete from letters where letter_id = $1 and takings = $2 and is_taken",
+            letter.id,
+            letter.taking
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Deletes letters that stayed taken to their end, at most this many: whoever took them is
+    /// gone. Gives how many.
+    pub async fn delete_lost_letters(&self, count_max: i64) -> Result<u64, Error> {
+        let deleted = sqlx::query!(
+            "with lost as materialized (
+                 select letter_id from letters
+                 where is_taken and expires_at <= clock_timestamp()
+                 order by expires_at limit $1 for update skip locked
+             )
+             delete from letters using lost where letters.letter_id = lost.letter_id",
+            count_max
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(deleted.rows_affected())
     }
 }
 

@@ -49,6 +49,9 @@ pub const SEALED: &[(&str, &str)] = &[
 const ROWS_MAX: i64 = 256;
 /// Between two looks for fields that somebody else was writing.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Looks at a place: who writes a row has done so after five seconds, so what is found under an
+/// older key again and again is sealed by somebody who has not been told of the current one.
+const LOOKS_MAX: usize = 50;
 
 /// What became of the fields of a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Resealed {
     pub fields: u64,
     /// Left as they are: their key is not on the ring, or they were changed.
     pub unopened: u64,
+    /// Under an older key still, or again, because somebody kept writing them so.
+    pub older: u64,
 }
 
 impl Store {
@@ -142,10 +147,13 @@ impl Store {
     }
 
     /// Seals all fields of a place under the current key, batch by batch, while everybody serves.
-    /// What somebody is writing at the moment is looked at again.
+    /// What somebody is writing at the moment is looked at again, a bounded number of times.
     pub async fn reseal(&self, column: &'static str, key: &str) -> Result<Resealed, Error> {
         let mut all = Resealed::default();
-        loop {
+        for look in 0..LOOKS_MAX {
+            if look > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
             let (mut after, mut unopened) = (Uuid::nil(), 0);
             while let Some((last, batch)) = self.reseal_after(column, key, after).await? {
                 after = last;
@@ -153,11 +161,12 @@ impl Store {
                 unopened += batch.unopened;
             }
             all.unopened = unopened;
-            if self.count_older(column).await? <= unopened {
-                return Ok(all);
+            all.older = self.count_older(column).await?.saturating_sub(unopened);
+            if all.older == 0 {
+                break;
             }
-            tokio::time::sleep(PAUSE).await;
         }
+        Ok(all)
     }
 
     /// Seals a batch of fields anew, of the rows that follow `after`; gives the last of them, or

@@ -26,20 +26,21 @@ pub enum Ending {
     All,
 }
 
-/// Ends sessions, in the transaction of whatever ends them, and gives those that lived until now.
-/// No other statement ends one, or may: whoever has to be told of an end is told here.
+/// Ends sessions, in the transaction of whatever ends them. No other statement ends one, or may:
+/// here what they tell of their devices is erased too. The edges hear of each end by a trigger, see
+/// `0007_revocations.sql`.
 pub(super) async fn end_sessions(
     transaction: &mut PgConnection,
     user: UserId,
     ending: Ending,
-) -> Result<Vec<SessionId>, sqlx::Error> {
+) -> Result<(), sqlx::Error> {
     let (only, but) = match ending {
         Ending::One(session) => (Some(session.0), None),
         Ending::AllBut(session) => (None, Some(session.0)),
         Ending::All => (None, None),
     };
     // Locked in one order, so that two endings of one user wait for each other and go on.
-    let ended = sqlx::query_scalar!(
+    sqlx::query!(
         "with ending as materialized (
              select session_id from sessions
              where user_id = $1 and ended_at is null
@@ -49,15 +50,14 @@ pub(super) async fn end_sessions(
          )
          update sessions
          set ended_at = clock_timestamp(), device_sealed = null, address_sealed = null
-         from ending where sessions.session_id = ending.session_id
-         returning sessions.session_id",
+         from ending where sessions.session_id = ending.session_id",
         user.0,
         only,
         but
     )
-    .fetch_all(&mut *transaction)
+    .execute(&mut *transaction)
     .await?;
-    Ok(ended.into_iter().map(SessionId).collect())
+    Ok(())
 }
 
 impl Store {
@@ -196,6 +196,40 @@ impl Store {
         transaction.commit().await?;
         lent.give_back();
         Ok(())
+    }
+
+    /// Deletes sessions that ended, one way or the other, so long ago, at most this many, and notes
+    /// on their accounts when they were used last, which dormancy asks for; gives how many. What
+    /// somebody writes at the moment is skipped.
+    pub async fn delete_old_sessions(
+        &self,
+        ended_for: Duration,
+        count_max: i64,
+    ) -> Result<u64, Error> {
+        let deleted = sqlx::query_scalar!(
+            r#"with old as materialized (
+                 select session_id, sessions.user_id, last_used_at
+                 from sessions join users on users.user_id = sessions.user_id
+                 where least(ended_at, expires_at) < clock_timestamp() - $1::interval
+                 order by least(ended_at, expires_at) limit $2
+                 for update of sessions skip locked
+                 for no key update of users skip locked
+             ), deleted as (
+                 delete from sessions using old where sessions.session_id = old.session_id
+             ), used as (
+                 update users set last_login_at = used.last_used_at
+                 from (select user_id, max(last_used_at) as last_used_at from old group by user_id)
+                     as used
+                 where users.user_id = used.user_id and users.state <> 'DELETED'
+                   and coalesce(last_login_at, created_at) < used.last_used_at
+             )
+             select count(*) as "count!" from old"#,
+            interval(ended_for),
+            count_max
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(u64::try_from(deleted).unwrap_or_default())
     }
 
     /// Whether this user has, or had, this session.

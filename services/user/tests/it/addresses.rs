@@ -19,7 +19,9 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::harness::{DATA_KEYS, Shop, address, assert_refused, carrying, store, store_under};
+use super::harness::{
+    DATA_KEYS, Shop, address, assert_refused, carrying, store, store_under, wait_of,
+};
 
 /// Another key in front of the one that the shop begins with.
 const NEXT_KEY: &str = "2:0202020202020202020202020202020202020202020202020202020202020202";
@@ -172,16 +174,41 @@ async fn one_key_adds_one_address() {
     assert_ne!(other.create("k", "1 Main").await.expect("the other's").address_id, id);
 
     // Keys are let go of when nobody retries any more, but not while their address is there.
-    let old = "update address_keys set used_at = used_at - interval '25 hours'";
+    let old = "update address_keys set used_at = used_at - interval '9 days',
+                                       gone_at = gone_at - interval '25 hours'";
     sqlx::query(old).execute(&shop.database.pool).await.expect("a day goes by");
-    owner.create("l", "3 Main").await.expect("another");
-    let kept: i64 = sqlx::query_scalar("select count(*) from address_keys where user_id = $1")
-        .bind(owner.user().0)
-        .fetch_one(&shop.database.pool)
-        .await
-        .expect("a count");
-    assert_eq!(kept, 2);
+    let store = store(&shop.database).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(store.forget_address_keys(day, 10).await.expect("swept"), 1);
     assert_refused(owner.create("default", "9 Main").await, Reason::KeyReused);
+    owner.create("k", "4 Main").await.expect("another address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_book_knows_two_hundred_keys_and_has_room_again_after_a_day() {
+    let shop = Shop::open().await;
+    let owner = Owner::of(&shop).await;
+    owner.create("default", "0 Main").await.expect("the default");
+    sqlx::query(
+        "insert into address_keys (user_id, address_id, fingerprint, gone_at)
+         select user_id, gen_random_uuid(), fingerprint,
+                clock_timestamp() - interval '10 h' + place * interval '1 minute'
+         from address_keys, generate_series(0, 198) as place",
+    )
+    .execute(&shop.database.pool)
+    .await
+    .expect("as if added and deleted");
+    let wait = wait_of(owner.create("one more", "1 Main").await, Reason::RateLimited);
+    assert_eq!(wait.as_secs() / 3600, 14, "{wait:?}");
+    owner.create("default", "0 Main").await.expect("a retry adds nothing");
+    assert_eq!(owner.ids().await.len(), 1);
+
+    let old = "update address_keys set gone_at = gone_at - interval '14 h 1 s'";
+    sqlx::query(old).execute(&shop.database.pool).await.expect("the wait is over");
+    let store = store(&shop.database).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(store.forget_address_keys(day, 10).await.expect("swept"), 1);
+    owner.create("one more", "1 Main").await.expect("there is room");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,6 +271,8 @@ async fn whatever_races_exactly_one_default_remains() {
         // Room for the next round.
         join_all(ids[1..].iter().map(|id| owner.delete(id))).await;
         assert_eq!(owner.ids().await, ids[..1]);
+        let swept = "delete from address_keys where gone_at is not null";
+        sqlx::query(swept).execute(&shop.database.pool).await.expect("a day goes by");
     }
     eprintln!("{deleted} deleted, {kept} kept as the default, {too_late} chosen too late");
     assert!(deleted > 0 && kept > 0, "both ends of the race were seen");
@@ -339,11 +368,16 @@ async fn a_closed_account_keeps_no_address_however_one_is_added_meanwhile() {
     }
     let mut connection = shop.database.pool.acquire().await.expect("a connection");
     let mut closing = connection.begin().await.expect("a transaction");
-    sqlx::query("update users set state = 'DELETED' where user_id = $1")
-        .bind(owner.user().0)
-        .execute(&mut *closing)
-        .await
-        .expect("closed");
+    sqlx::query(
+        "update users
+         set state = 'DELETED', email_sealed = null, email_index = null, name_sealed = null,
+             phone_sealed = null
+         where user_id = $1",
+    )
+    .bind(owner.user().0)
+    .execute(&mut *closing)
+    .await
+    .expect("closed");
     let adding = owner.create("c", "late");
     let closed = async {
         let waiting = "select count(*) from pg_stat_activity
@@ -420,6 +454,7 @@ async fn addresses_come_under_a_new_key_while_they_are_used() {
     let (resealed, _) = tokio::join!(reseal(), changing);
     resealed.expect("resealed");
     assert_eq!(reseal().await.expect("nothing is left"), Resealed::default());
+    store.seal_keys().await.expect("what signs too");
 
     let database =
         TestDatabase { pool: shop.database.pool.clone(), url: shop.database.url.clone() };

@@ -90,6 +90,44 @@ async fn sign_ups_fill_nobodys_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_mailed_twenty_codes_a_day_whatever_they_are_for() {
+    let shop = Shop::open_with(EAGER).await;
+    let (unknown, member) = (address(), address());
+    shop.member(&member).await;
+    // The member has signed up once.
+    for (email, left) in [(&unknown, 20), (&member, 19)] {
+        let ask = async |number: u32| {
+            if number.is_multiple_of(2) {
+                return resend(&shop, email).await.map(drop);
+            }
+            let request = RequestPasswordResetRequest { email: email.clone() };
+            shop.accounts.clone().request_password_reset(request).await.map(drop)
+        };
+        for number in 0..left {
+            ask(number).await.expect("one of twenty");
+        }
+        for number in 0..2 {
+            let wait = wait_of(ask(number).await, Reason::RateLimited);
+            let hours = wait.as_secs() / (60 * 60);
+            assert!((23..=24).contains(&hours), "{wait:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_up_that_finds_no_room_counts_for_nothing() {
+    let shop = Shop::open().await;
+    let rush: Vec<String> = (0..160).map(|_| address()).collect();
+    let answers = join_all(rush.iter().map(|email| shop.sign_up(email, PASSWORD))).await;
+    let refused = rush.iter().zip(answers).find(|(_, answer)| answer.is_err());
+    let (email, answer) = refused.expect("more than can wait");
+    assert_refused(answer, Reason::Overloaded);
+    for _ in 0..3 {
+        shop.sign_up(email, PASSWORD).await.expect("one of three");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_parallel_sign_ups_the_one_that_stands_has_the_code() {
     let shop = Shop::open_with(EAGER).await;
     for _ in 0..5 {

@@ -1,7 +1,7 @@
 //! The outbox: a letter that was posted leaves once, whatever happens on the way, and nothing of it
 //! can be read while it waits.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use firstcome_mesh::Shutdown;
 use firstcome_proto::{Money, OrderId, Reason, money::Currency};
@@ -12,7 +12,7 @@ use firstcome_user::{
     code::Code,
     config::Mail,
     language::Language,
-    letter::{Letter, Matter},
+    letter::{Letter, Matter, Urgency},
     mail::Mailer,
     news::News,
     outbox::Outbox,
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
-    sync::mpsc,
+    sync::{Barrier, mpsc},
 };
 use uuid::Uuid;
 
@@ -131,8 +131,16 @@ impl Office {
     }
 
     pub async fn waiting(&self) -> i64 {
-        let count = sqlx::query_scalar("select count(*) from letters");
-        count.fetch_one(&self.database.pool).await.expect("counts")
+        self.count("select count(*) from letters where not is_taken").await
+    }
+
+    /// All that there are, those included that somebody sends.
+    async fn kept(&self) -> i64 {
+        self.count("select count(*) from letters").await
+    }
+
+    async fn count(&self, what: &'static str) -> i64 {
+        sqlx::query_scalar(what).fetch_one(&self.database.pool).await.expect("counts")
     }
 }
 
@@ -161,7 +169,7 @@ async fn a_letter_posted_before_a_restart_leaves_after_it_once() {
         assert_eq!(code_in(&mails[0]).as_deref(), Some("123456"));
         after.end().await;
     }
-    assert_eq!(office.waiting().await, 0);
+    assert_eq!(office.kept().await, 0);
     assert_eq!(office.mails(&email).len(), 1);
 }
 
@@ -182,7 +190,7 @@ async fn two_replicas_share_one_outbox_and_each_letter_leaves_once() {
     }
     one.end().await;
     other.end().await;
-    assert_eq!(office.waiting().await, 0);
+    assert_eq!(office.kept().await, 0);
     for reader in &readers {
         assert_eq!(office.mails(reader).len(), 1);
     }
@@ -217,7 +225,7 @@ async fn a_letter_that_waits_tells_neither_its_reader_nor_its_code_nor_whether_t
     process.send(&office.folder()).await;
     office.got("a@b.io").await;
     assert_eq!(office.got(&email).await.len(), 1);
-    eventually(SOON, || async { office.waiting().await == 0 }).await;
+    eventually(SOON, || async { office.kept().await == 0 }).await;
     let files = std::fs::read_dir(office.mailbox.path()).unwrap().count();
     assert_eq!(files, 2, "nobody gets nothing");
 }
@@ -254,11 +262,9 @@ async fn letters_wait_for_a_mail_server_that_is_away_and_arrive_once() {
     for reader in &readers {
         process.post(reader, sign_up_code("123456")).await;
     }
-    let knocked = "select pg_stat_get_tuples_deleted('letters'::regclass)";
+    let knocked = "select exists (select from letters where takings > 0 and not is_taken)";
     eventually(SOON, || async {
-        let deleted: i64 =
-            sqlx::query_scalar(knocked).fetch_one(&office.database.pool).await.unwrap();
-        deleted > 0
+        sqlx::query_scalar(knocked).fetch_one(&office.database.pool).await.unwrap()
     })
     .await;
     let (sender, mut mails) = mpsc::unbounded_channel();
@@ -329,19 +335,114 @@ async fn only_what_surely_did_not_leave_is_sent_again() {
             let mail = next().await;
             assert!(mail.contains(&format!("To: {first}\n")), "{line}: {mail}");
         } else {
-            eventually(SOON, || async { office.waiting().await == 0 }).await;
+            eventually(SOON, || async { office.kept().await == 0 }).await;
             process.post(&second, sign_up_code("654321")).await;
             let mail = next().await;
             assert!(mail.contains(&format!("To: {second}\n")), "{line}: {mail}");
         }
         process.end().await;
-        assert_eq!(office.waiting().await, 0, "{line}");
+        assert_eq!(office.kept().await, 0, "{line}");
         assert!(mails.try_recv().is_err(), "{line}");
     };
     for line in ["EHLO", "MAIL", "RCPT", "DATA"] {
         check(line, true).await;
     }
     check(".", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_that_is_lost_is_waited_for_once_and_not_for_each_connection() {
+    const AT_ONCE: usize = 4;
+    let office = Office::open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let (sender, mut mails) = mpsc::unbounded_channel();
+    // Letters meet at the mail server, so that each has a connection; then nothing that goes into
+    // these is answered, and connections that are opened later are as good as ever.
+    tokio::spawn(async move {
+        let together = Arc::new(Barrier::new(AT_ONCE));
+        for _ in 0..AT_ONCE {
+            let (client, _) = listener.accept().await.expect("a client");
+            let (together, mails) = (Arc::clone(&together), sender.clone());
+            tokio::spawn(async move {
+                let mut client = BufReader::new(client);
+                client.write_all(b"220 shop\r\n").await.expect("a client");
+                let (mut said, mut in_content) = (String::new(), false);
+                loop {
+                    said.clear();
+                    client.read_line(&mut said).await.expect("a client");
+                    in_content |= said.starts_with("DATA");
+                    let is_whole = said == ".\r\n";
+                    let answer: &[u8] = match said.as_str() {
+                        "DATA\r\n" => b"354 go on\r\n",
+                        _ if in_content && !is_whole => continue,
+                        _ => b"250 fine\r\n",
+                    };
+                    if is_whole {
+                        together.wait().await;
+                    }
+                    client.write_all(answer).await.expect("a client");
+                    if is_whole {
+                        mails.send(String::new()).expect("somebody counts");
+                        std::future::pending::<()>().await;
+                    }
+                }
+            });
+        }
+        listen(listener, sender).await;
+    });
+    let process = office.process().await;
+    for _ in 0..AT_ONCE {
+        process.post(&address(), sign_up_code("123456")).await;
+    }
+    process.send(&over_smtp(&url, None)).await;
+    for _ in 0..AT_ONCE {
+        tokio::time::timeout(SOON, mails.recv()).await.expect("in time").expect("a mail");
+    }
+    eventually(SOON, || async { office.kept().await == 0 }).await;
+    let email = address();
+    process.post(&email, sign_up_code("654321")).await;
+    let mail = tokio::time::timeout(SOON, mails.recv()).await.expect("in time").expect("a mail");
+    assert!(mail.contains(&format!("To: {email}\n")), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_came_back_and_was_taken_again_does_not_come_back_twice() {
+    let office = Office::open().await;
+    let (one, other) = (office.process().await, office.process().await);
+    one.post(&address(), sign_up_code("123456")).await;
+    let take = async |process: &Process| {
+        let mut taken = process.store.take_letters(Urgency::Awaited, 8).await.expect("an answer");
+        assert!(taken.len() <= 1);
+        taken.pop()
+    };
+    let first = take(&one).await.expect("the letter");
+    assert!(take(&other).await.is_none(), "it is taken");
+    one.store.put_letter_back(&first, Duration::ZERO).await.expect("back");
+    let second = take(&other).await.expect("the letter");
+    // The answer was lost, so that the first tries again, now and when the letter has left.
+    one.store.put_letter_back(&first, Duration::ZERO).await.expect("an answer");
+    one.store.delete_letter(&first).await.expect("an answer");
+    assert_eq!((office.waiting().await, office.kept().await), (0, 1));
+    other.store.delete_letter(&second).await.expect("deleted");
+    one.store.put_letter_back(&first, Duration::ZERO).await.expect("an answer");
+    assert_eq!(office.kept().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_whose_taker_died_is_never_sent_and_is_deleted_at_its_end() {
+    let office = Office::open().await;
+    let process = office.process().await;
+    process.post(&address(), sign_up_code("123456")).await;
+    assert_eq!(process.store.take_letters(Urgency::Awaited, 8).await.expect("taken").len(), 1);
+    assert_eq!(process.store.delete_lost_letters(10).await.expect("swept"), 0);
+    sqlx::query("update letters set expires_at = clock_timestamp(), due_at = clock_timestamp()")
+        .execute(&office.database.pool)
+        .await
+        .unwrap();
+    assert!(process.store.take_letters(Urgency::Awaited, 8).await.expect("an answer").is_empty());
+    assert_eq!(process.store.delete_lost_letters(10).await.expect("swept"), 1);
+    assert_eq!(office.kept().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

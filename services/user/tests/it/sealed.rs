@@ -155,6 +155,35 @@ async fn fields_under_a_lost_key_are_left_and_told() {
     assert!(complaint.contains("3 fields do not open"), "{complaint}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_stays_under_an_older_key_ends_the_command_and_is_named() {
+    let shop = Shop::open().await;
+    let email = address();
+    shop.member(&email).await;
+    let request =
+        LogInRequest { device: "a phone".into(), ..log_in_request(&email, PASSWORD, "k") };
+    shop.accounts.clone().log_in(request).await.expect("a log-in");
+    // Somebody who writes it for ever looks like somebody who seals it under the old key again.
+    let mut holder = shop.database.pool.begin().await.expect("a transaction");
+    sqlx::query("select from sessions for update").execute(&mut *holder).await.expect("held");
+    let database = same(&shop.database);
+    let rotated = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_firstcome-user"))
+            .arg("rotate-keys")
+            .env("FIRSTCOME_DATABASE_URL", &database.url)
+            .env("FIRSTCOME_DATA_KEYS", format!("{NEW_KEY},{DATA_KEYS}"))
+            .env("FIRSTCOME_INDEX_KEY", INDEX_KEY)
+            .output()
+            .expect("the binary runs")
+    });
+    let rotated = rotated.await.expect("it ends");
+    assert!(!rotated.status.success());
+    let complaint = String::from_utf8_lossy(&rotated.stderr);
+    assert!(complaint.contains("1 of sessions.device"), "{complaint}");
+    // The signing key, the secret of refresh tokens, and the account's three fields.
+    assert_eq!(String::from_utf8_lossy(&rotated.stdout).trim(), "5");
+}
+
 /// A row as Postgres writes it, and the bytes behind what it writes in hexadecimal.
 fn readable(row: &str) -> Vec<u8> {
     let mut bytes = row.as_bytes().to_vec();

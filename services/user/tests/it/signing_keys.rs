@@ -5,14 +5,13 @@ use std::{borrow::Cow, sync::LazyLock, time::Duration};
 use firstcome_proto::user_v1::{ListRevocationsRequest, ListTokenKeysRequest};
 use firstcome_testkit::{TestDatabase, eventually, stores};
 use firstcome_user::{app::MIGRATIONS, session::RefreshSecret, store::Rotation, token::KeyPair};
-use firstcome_vault::Vault;
 use futures::future::join_all;
 use sqlx::migrate::Migrator;
 use tokio::sync::Mutex;
 
 use super::{
     commands::user,
-    harness::{DATA_KEYS, PASSWORD, Shop, address, store},
+    harness::{DATA_KEYS, PASSWORD, Shop, address, store, store_under},
 };
 
 /// The schema of the release before keys were sealed.
@@ -71,7 +70,7 @@ async fn a_new_key_is_listed_at_once_signs_later_and_outlives_no_token() {
     assert_eq!(listed(&shop).await, [&*new, &*old], "its tokens live on");
     execute(
         &shop.database,
-        "update signing_keys set signs_from = clock_timestamp() - interval '655 s'
+        "update signing_keys set signs_from = clock_timestamp() - interval '3655 s'
          where rotation = 2",
     )
     .await;
@@ -103,8 +102,7 @@ async fn log_ins_go_on_through_rotations() {
 async fn of_rotations_at_one_moment_each_makes_its_own_key_or_none() {
     let shop = Shop::open().await;
     let store = store(&shop.database).await;
-    let vault = Vault::new(&DATA_KEYS.parse().expect("a ring"));
-    let rotations = (0..8).map(|_| store.rotate_signing_key(&vault, Duration::from_secs(10)));
+    let rotations = (0..8).map(|_| store.rotate_signing_key(Duration::from_secs(10)));
     let made: Vec<Rotation> = join_all(rotations)
         .await
         .into_iter()
@@ -152,16 +150,15 @@ async fn keys_and_secrets_move_to_a_new_data_key() {
     const NEW: &str = "2:0202020202020202020202020202020202020202020202020202020202020202";
     let shop = Shop::open().await;
     let tokens = shop.member(&address()).await;
-    let vault = |ring: &str| Vault::new(&ring.parse().expect("a ring"));
-    let store = store(&shop.database).await;
-    store.newer_signing_key(&vault(NEW), "").await.err().expect("it is under the old key");
+    let new = store_under(&shop.database, NEW).await;
+    new.newer_signing_key("").await.err().expect("it is under the old key");
 
-    let both = vault(&format!("{NEW},{DATA_KEYS}"));
-    assert_eq!(store.seal_keys(&both).await.expect("sealed"), 2);
-    assert_eq!(store.seal_keys(&both).await.expect("sealed"), 0, "once");
-    let key = store.newer_signing_key(&vault(NEW), "").await.expect("it opens").expect("a key");
+    let both = store_under(&shop.database, &format!("{NEW},{DATA_KEYS}")).await;
+    assert_eq!(both.seal_keys().await.expect("sealed"), 2);
+    assert_eq!(both.seal_keys().await.expect("sealed"), 0, "once");
+    let key = new.newer_signing_key("").await.expect("it opens").expect("a key");
     assert_eq!(key.key_id, kid(&tokens.access_token));
-    let secret = store.refresh_secret(&vault(NEW)).await.expect("it opens");
+    let secret = new.refresh_secret().await.expect("it opens");
     let read = RefreshSecret::new(secret.to_vec()).read(&tokens.refresh_token);
     assert!(read.is_some(), "the same secret");
 }

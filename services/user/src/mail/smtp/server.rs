@@ -70,6 +70,9 @@ impl Server {
             }
             _ => return Err(format!("--smtp-url {wants}")),
         };
+        if authority.is_some() && matches!(tls, Tls::Never) {
+            return Err("--smtp-authority vouches for nobody: --smtp-url is without TLS".to_owned());
+        }
         let login = login(&url)?;
         if login.is_some() && matches!(tls, Tls::Never) && !is_here {
             return Err("--smtp-url: a password goes to another machine in TLS only".to_owned());
@@ -166,6 +169,15 @@ mod tests {
         check("http://ann:secret@mail.example.com", "wants an address");
         check("mail.example.com:secret", "wants an address");
         check("secret", "wants an address");
+    }
+
+    #[test]
+    fn an_authority_without_tls_is_a_fault() {
+        let authority = Path::new("authority.pem");
+        for url in ["smtp://127.0.0.1:2525", "smtp://mail.example.com?tls=none"] {
+            let said = Server::read(url, Some(authority)).err().expect("a fault");
+            assert!(said.contains("--smtp-url is without TLS"), "{url}: {said}");
+        }
     }
 
     #[test]
