@@ -3,8 +3,9 @@
 //!
 //! A sealed field opens only where it was sealed: the column and the row's id are authenticated
 //! with it, so that a copy in another row, or another column, is a forgery. It says in front which
-//! key it is under, so that keys can be changed while everybody serves: put the new key in front of
-//! the old one everywhere, then seal what is under the old one anew, then drop the old one.
+//! key it is under, so that keys can be changed while everybody serves: put the new key behind the
+//! old one everywhere, so that all can open what it seals; then in front of it everywhere; then seal
+//! what is under the old one anew; then drop the old one.
 //!
 //! It never sees a database, and knows nothing of whose data it is.
 

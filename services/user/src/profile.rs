@@ -82,6 +82,10 @@ impl Profiles {
             Err(Error::TokenRevoked) => return Ok(()),
             proved => proved?.0,
         };
+        if account.state == State::Banned {
+            // What an operator has shut stays on record.
+            return Err(Error::AccountBanned);
+        }
         if !self.guard.store.delete(user, &account.password_hash).await? {
             // Another password has come meanwhile, or the same call in parallel.
             let is_gone = self.guard.store.account_of(user).await?.is_none();
