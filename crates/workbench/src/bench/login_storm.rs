@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use firstcome_local::Checkout;
 use firstcome_proto::{
     Reason, Refusal,
@@ -44,7 +44,7 @@ const LOAD_SHARE: f64 = 0.5;
 /// How much slower the slowest hundredth may become.
 const P99_TIMES_MAX: f64 = 2.0;
 /// Somebody who cannot come in for so long is told to come another day.
-const LOG_IN_PATIENCE: Duration = Duration::from_secs(90);
+const LOG_IN_PATIENCE: Duration = Duration::from_secs(300);
 const SETTLE: Duration = Duration::from_secs(30);
 
 /// How many come, and for how long the drop sells meanwhile.
@@ -198,12 +198,17 @@ impl Run {
                 Ok(()) => return Ok(told_later),
                 Err(status) => Refusal::from_status(&status),
             };
-            let wait = refusal.retry_after.and_then(|wait| Duration::try_from(wait).ok());
-            let later = refusal.reason() == Reason::Overloaded;
-            ensure!(later, "log-in {number}: {}", refusal.message);
+            let wait = match refusal.reason() {
+                Reason::Overloaded => {
+                    let wait = refusal.retry_after.and_then(|wait| Duration::try_from(wait).ok());
+                    wait.context("nothing says when to come back")?
+                }
+                // Its own patience was over; the same key finds the same session.
+                Reason::DeadlineExceeded => Duration::ZERO,
+                _ => bail!("log-in {number}: {}", refusal.message),
+            };
             told_later += 1;
             // Not all of them in the same moment again.
-            let wait = wait.context("nothing says when to come back")?;
             sleep(wait.mul_f64(rand::random_range(0.5..1.5))).await;
         }
     }
