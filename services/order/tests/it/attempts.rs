@@ -134,7 +134,8 @@ async fn of_two_who_want_the_same_two_last_units_one_gets_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_attempt_is_taken_over_and_what_it_held_is_free() {
     let shop = Shop::open().await;
-    let lease = Duration::from_secs(2);
+    // Longer than a replica takes to start on a busy machine.
+    let lease = Duration::from_secs(8);
     let first_replica = shop.replica_with_lease(lease).await;
     let buyer = first_replica.buyer();
     let [first, second] = sorted();
