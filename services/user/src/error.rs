@@ -10,6 +10,9 @@ use crate::account::State;
 
 /// How long a caller should wait before it asks an unreachable or busy system again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long one should wait whose password found the queue full: what the whole queue takes on a busy
+/// machine. A thousand people who all ask again twice a second are a load of their own.
+const RETRY_PASSWORD: Duration = Duration::from_secs(4);
 
 /// Everything that can go wrong here. None of it says whether an address has an account.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -131,7 +134,10 @@ impl From<Error> for Refusal {
             Error::RateLimited(wait) => {
                 Refusal::because(reason, error.to_string()).retry_after(wait)
             }
-            Error::Overloaded | Error::StoreUnavailable => {
+            Error::Overloaded => {
+                Refusal::because(reason, error.to_string()).retry_after(RETRY_PASSWORD)
+            }
+            Error::StoreUnavailable => {
                 Refusal::because(reason, error.to_string()).retry_after(RETRY)
             }
             error => Refusal::because(reason, error.to_string()),
