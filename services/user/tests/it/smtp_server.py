@@ -4,8 +4,7 @@ usage: smtp_server.py FOLDER PORT [--tls start|asked --certificate PEM --key PEM
                       [--login USER PASSWORD] [--stall]
 
 A file is JSON: to, sender, headers, parts (decoded, by type), and how the sender came in. With
---stall it reads each mail's content whole and
-never answers. Mail to `gone-…` is refused, to `busy-…` turned away for now. Prints `ready`.
+--stall it reads each mail's content whole and never answers. Mail to `gone-…` is refused, to `busy-…` turned away for now. Prints `ready`.
 """
 
 import argparse
@@ -56,7 +55,8 @@ class Keeper:
             "logged_in": bool(session.authenticated),
             "greeted_as": session.host_name,
         }
-        unread = given.folder / f".{name}"
+        # A reader sees whole files only: what is being written has another ending.
+        unread = given.folder / f"{name}.part"
         unread.write_text(json.dumps(mail))
         unread.rename(given.folder / name)
         return "250 kept"
