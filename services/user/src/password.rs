@@ -1,6 +1,9 @@
-//! Password hashing: argon2id on threads of its own, never on a runtime thread, never on all cores at
-//! once, and always behind everybody else who wants a core: a thousand log-ins at the opening of a
-//! drop must not slow those who are already in.
+//! Password hashing: argon2id on threads of its own, never on a runtime thread.
+//!
+//! A thousand log-ins at the opening of a drop must not slow those who are already in, and they must
+//! come in all the same. So most hashing takes only the time that nobody else wants (SCHED_IDLE: it
+//! leaves its core the moment that somebody does), and one thread goes on at its own slow pace
+//! whatever else happens, so that a machine without a free moment still lets people in.
 
 use std::{
     sync::{
@@ -8,6 +11,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, available_parallelism},
+    time::Instant,
 };
 
 use argon2::{
@@ -16,6 +20,10 @@ use argon2::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use parking_lot::Mutex;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::oneshot;
 
 use crate::{account::Password, error::Error};
@@ -27,10 +35,9 @@ const LANES: u32 = 1;
 /// Passwords that may wait for a core. At 20 ms each, the last waits a second or so on a machine
 /// that has time.
 const QUEUE_MAX: usize = 64;
-/// How far hashing stands back: at 5 a thread gets a quarter of a core that another wants too, and all
-/// of one that nobody wants. At 10, a tenth, a thousand people did not come in for minutes while a
-/// drop sold at half of what it can (`cargo xtask bench login-storm`).
-const NICENESS: i32 = 5;
+/// The thread with a pace of its own rests so many times as long as it worked: it takes at most a tenth
+/// of a core.
+const RESTS: u32 = 9;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -43,17 +50,14 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// On all cores but one: the runtime needs that.
+    /// Threads for all cores but one, because the runtime needs that, and the one with its own pace.
     pub fn start() -> Self {
         let (jobs, waiting) = sync_channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
-        for core in 0..cores() {
-            let waiting = Arc::clone(&waiting);
-            thread::Builder::new()
-                .name(format!("hash-{core}"))
-                .spawn(move || hash_until_dropped(&waiting))
-                .expect("a process that starts has room for a thread");
+        for core in 0..spare_threads() {
+            start_thread(&format!("hash-{core}"), &waiting, hash_in_spare_time);
         }
+        start_thread("hash-pace", &waiting, hash_at_a_pace);
         Self { jobs, decoy: decoy().into() }
     }
 
@@ -101,25 +105,53 @@ impl Hasher {
     }
 }
 
-/// All but one, and one at least.
-fn cores() -> usize {
+/// All cores but one, and one at least.
+fn spare_threads() -> usize {
     available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }
 
-/// The life of a hashing thread: until the last [`Hasher`] is gone.
-fn hash_until_dropped(waiting: &Mutex<Receiver<Job>>) {
-    // On Linux this is the thread's, not the process's.
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "hash passwords at the priority of everything else");
+type Waiting = Arc<Mutex<Receiver<Job>>>;
+
+/// A thread that lives until the last [`Hasher`] is gone.
+fn start_thread(name: &str, waiting: &Waiting, live: fn(&Waiting)) {
+    let waiting = Arc::clone(waiting);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || live(&waiting))
+        .expect("a process that starts has room for a thread");
+}
+
+/// Only when no other thread of the machine wants the core.
+fn hash_in_spare_time(waiting: &Waiting) {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let set = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    if let Err(error) = set {
+        tracing::warn!(?error, "hash passwords at the priority of everything else");
     }
-    loop {
-        // One thread waits at the queue, the others behind it.
-        let job = waiting.lock().recv();
-        let Ok(job) = job else { return };
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-        if ran.is_err() {
-            tracing::error!("hashing panicked");
-        }
+    while let Some(job) = next(waiting) {
+        run(job);
+    }
+}
+
+/// In turn with everything else, and with long rests.
+fn hash_at_a_pace(waiting: &Waiting) {
+    while let Some(job) = next(waiting) {
+        let began = Instant::now();
+        run(job);
+        thread::sleep(began.elapsed() * RESTS);
+    }
+}
+
+/// None when no more will come.
+fn next(waiting: &Waiting) -> Option<Job> {
+    // One thread waits at the queue, the others behind it.
+    waiting.lock().recv().ok()
+}
+
+/// A panic costs an answer, and no thread.
+fn run(job: Job) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        tracing::error!("hashing panicked");
     }
 }
 
@@ -169,7 +201,7 @@ mod tests {
             match hasher.jobs.try_send(Box::new(wait)) {
                 Ok(()) => busy += 1,
                 // The threads have taken theirs, and the queue is full behind them.
-                Err(TrySendError::Full(_)) if busy == cores() + QUEUE_MAX => break,
+                Err(TrySendError::Full(_)) if busy == spare_threads() + 1 + QUEUE_MAX => break,
                 Err(_) => tokio::task::yield_now().await,
             }
         }
