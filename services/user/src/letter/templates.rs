@@ -16,7 +16,8 @@ macro_rules! sources {
 }
 
 /// Every template by its name.
-const SOURCES: [(&str, &str); 22] = sources![
+const SOURCES: [(&str, &str); 23] = sources![
+    "layout.html",
     "en/layout.html",
     "en/sign_up_code.txt",
     "en/sign_up_code.html",
@@ -130,6 +131,9 @@ mod tests {
                 assert!(!subject.is_empty() && !subject.contains('\n'), "{name}: {subject}");
                 assert!(html.contains(&format!("<title>{subject}</title>")), "{name}: {html}");
                 assert!(html.contains(&format!("<html lang=\"{}\">", language.word())), "{name}");
+                // The language's own type, in the letter and below it, and not escaped.
+                assert_eq!(html.matches("sans-serif").count(), 2, "{name}: {html}");
+                assert!(!html.contains("font-family:&"), "{name}: {html}");
                 assert!(text.len() > 40 && text.ends_with('\n'), "{name}: {text}");
                 assert!(!text.contains("\n\n\n"), "{name} has a gap: {text}");
                 for (part, marks) in [(text, ["{{", "{%", "<"]), (html, ["{{", "{%", "undefined"])]
