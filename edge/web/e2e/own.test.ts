@@ -74,6 +74,15 @@ test("addresses are written, mended, chosen and deleted, and an order goes to on
   await add("34 Yeonmujang-gil");
   await entry("12 Seongsui-ro").getByText(texts.own.isDefault, { exact: true }).waitFor();
 
+  // Without a mouse, focus follows the question and comes back.
+  await entry("34 Yeonmujang-gil").getByRole("button", { name: texts.own.remove }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".sure:focus").waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.locator("button:focus", { hasText: texts.own.remove }).waitFor();
+
   // The shop keeps a default, and says so.
   await entry("12 Seongsui-ro").getByRole("button", { name: texts.own.remove }).click();
   await buyer.button(texts.own.removeYes).click();

@@ -27,6 +27,7 @@ const en = {
   orderWaits: "We order at the opening, as long as this page stays open.",
   orderHeldByOthers: (n: number) =>
     `${n === 1 ? "1 unit is" : `${n} units are`} held by others and unpaid. It may come back: try again in a moment.`,
+  removed: (name: string) => `${name} is off the list`,
   clear: "Empty the cart",
   clearSure: "Take everything out of the cart?",
   clearYes: "Yes, empty it",
@@ -115,6 +116,7 @@ const ko: OwnTexts = {
   orderResumed: "페이지를 새로 고치기 전에 누르신 주문을 이어서 진행합니다.",
   orderWaits: "이 페이지를 열어 두시면 판매가 시작될 때 자동으로 주문합니다.",
   orderHeldByOthers: (n) => `결제 대기 중인 ${n}개가 다시 나올 수 있습니다. 잠시 후 다시 시도해 주세요.`,
+  removed: (name) => `${name} 삭제됨`,
   clear: "장바구니 비우기",
   clearSure: "장바구니를 모두 비우시겠습니까?",
   clearYes: "네, 비웁니다",

@@ -32,6 +32,11 @@ export function Page(props: { title: string; class?: string; lead?: string; chil
   );
 }
 
+/** Where focus goes when what had it is no longer there. */
+export function focusHeading(): void {
+  document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
+}
+
 let navigated = false;
 /** The visitor has moved within the page. */
 export function haveNavigated(): void {
@@ -244,12 +249,16 @@ export function Sure(props: {
 }) {
   const [asked, setAsked] = useState(false);
   const group = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const before = useRef(asked);
+  // Focus follows the question, and comes back.
   useEffect(() => {
-    if (asked) group.current?.focus();
+    if (before.current !== asked) (asked ? group : button).current?.focus();
+    before.current = asked;
   }, [asked]);
   if (!asked) {
     const name = props.of === undefined ? undefined : `${props.label}: ${props.of}`;
-    return <button type="button" aria-label={name} onClick={() => setAsked(true)}>{props.label}</button>;
+    return <button type="button" ref={button} aria-label={name} onClick={() => setAsked(true)}>{props.label}</button>;
   }
   return (
     <div class="sure" role="group" aria-label={props.question} tabIndex={-1} ref={group}>

@@ -1,12 +1,12 @@
 // The address book.
-import { useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { AddressFields, addressLine, addressOf } from "../address";
 import { announce } from "../announce";
 import { mine, options, persist } from "../api";
 import type { BookAddress } from "../gen/firstcome/user/v1/profile_service_pb";
 import { newKey } from "../keys";
-import { Form, Sure, Told, useSending } from "../parts";
+import { focusHeading, Form, Sure, Told, useSending } from "../parts";
 import { useTexts } from "../texts";
 import { Own, Shown, useRead } from "./own";
 
@@ -26,13 +26,17 @@ function Book(props: { book: readonly BookAddress[]; again: () => void }) {
   /** The address that is being written: an entry of the book, or a new one. */
   const [written, setWritten] = useState<BookAddress | "new">();
 
-  const done = (words: string) => {
+  const leave = () => {
     setWritten(undefined);
+    focusHeading();
+  };
+  const done = (words: string) => {
+    leave();
     announce(words);
     props.again();
   };
   if (written !== undefined) {
-    return <Write entry={written === "new" ? undefined : written} done={done} leave={() => setWritten(undefined)} />;
+    return <Write entry={written === "new" ? undefined : written} done={done} leave={leave} />;
   }
   const act = (call: () => Promise<unknown>, words: string) =>
     void send(async () => {
@@ -95,6 +99,8 @@ function Write(props: { entry: BookAddress | undefined; done: (words: string) =>
   const { entry } = props;
   /** One key for each contents: whoever presses twice adds once, and a mended address is another. */
   const key = useRef({ of: "", is: "" });
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), []);
   const title = entry === undefined ? texts.own.addAddress : texts.own.editAddress;
 
   async function save(fields: Record<string, string>) {
@@ -113,7 +119,7 @@ function Write(props: { entry: BookAddress | undefined; done: (words: string) =>
 
   return (
     <section class="pay" aria-labelledby="address-title">
-      <h2 id="address-title">{title}</h2>
+      <h2 id="address-title" ref={heading} tabIndex={-1}>{title}</h2>
       <Told refusal={refusal} />
       <Form label={title} submit={texts.own.save} busy={texts.working} wrong={wrong} send={(fields) => send(() => save(fields))}>
         {(faults) => <AddressFields faults={faults} {...(entry?.address && { value: entry.address })} />}

@@ -7,7 +7,7 @@ import { money } from "../format";
 import { Availability } from "../gen/firstcome/inventory/v1/availability_pb";
 import { Basket, type BasketItem } from "../gen/firstcome/order/v1/basket_pb";
 import type { PreviewOrderResponse } from "../gen/firstcome/order/v1/order_service_pb";
-import { Page, Sure, Told } from "../parts";
+import { focusHeading, Page, Sure, Told } from "../parts";
 import { type Refusal, refusalOf } from "../refusal";
 import { go, logInPath } from "../route";
 import { Sneaker } from "../sneaker";
@@ -62,6 +62,11 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
     again();
     return done;
   }
+  async function remove(call: () => Promise<unknown>, words: string) {
+    if (!(await change(call))) return;
+    announce(words);
+    focusHeading();
+  }
   function choose(skuId: string, isWanted: boolean) {
     const next = new Set(left);
     if (isWanted) next.delete(skuId);
@@ -83,7 +88,7 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
       <Told refusal={refusal} />
       <ul class="list cart">
         {items.map((item) => (
-          <Line key={item.skuId} item={item} wanted={wanted.includes(item)} choose={(is) => choose(item.skuId, is)} change={change} />
+          <Line key={item.skuId} item={item} wanted={wanted.includes(item)} choose={(is) => choose(item.skuId, is)} change={change} remove={remove} />
         ))}
       </ul>
       <section class="pay" aria-label={texts.total}>
@@ -107,7 +112,7 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
         question={texts.own.clearSure}
         yes={texts.own.clearYes}
         no={texts.keep}
-        act={() => void change(() => mine.cart.clearCart({}, options()))}
+        act={() => void remove(() => mine.cart.clearCart({}, options()), texts.own.cartEmpty)}
       />
     </>
   );
@@ -118,9 +123,10 @@ function Line(props: {
   wanted: boolean;
   choose: (wanted: boolean) => void;
   change: (call: () => Promise<unknown>) => Promise<boolean>;
+  remove: (call: () => Promise<unknown>, words: string) => Promise<void>;
 }) {
   const texts = useTexts();
-  const { item, change } = props;
+  const { item, change, remove } = props;
   const name = `${item.productName || texts.discontinued} ${item.skuLabel}`.trim();
   const short = item.availability === Availability.AVAILABLE && item.available < item.quantity;
   return (
@@ -149,7 +155,7 @@ function Line(props: {
           type="button"
           class="plain"
           aria-label={`${texts.remove}: ${name}`}
-          onClick={() => void change(() => mine.cart.removeCartItem({ skuId: item.skuId }, options()))}
+          onClick={() => void remove(() => mine.cart.removeCartItem({ skuId: item.skuId }, options()), texts.own.removed(name))}
         >
           {texts.remove}
         </button>

@@ -1,6 +1,7 @@
 // The buyer's own page: profile, orders as they move, and what is kept for later.
 import { useEffect, useMemo, useState } from "preact/hooks";
 
+import { announce } from "../announce";
 import { mine, options, persist, session } from "../api";
 import { moment, money } from "../format";
 import { MyPagePart } from "../gen/firstcome/edge/v1/shop_service_pb";
@@ -8,7 +9,7 @@ import { Availability } from "../gen/firstcome/inventory/v1/availability_pb";
 import { Basket, type BasketItem } from "../gen/firstcome/order/v1/basket_pb";
 import type { Order } from "../gen/firstcome/order/v1/order_service_pb";
 import type { Profile } from "../gen/firstcome/user/v1/profile_service_pb";
-import { OrderChip, Told } from "../parts";
+import { focusHeading, OrderChip, Told } from "../parts";
 import { type Refusal, refusalOf } from "../refusal";
 import { Sneaker } from "../sneaker";
 import { Store, useStore } from "../store";
@@ -183,9 +184,11 @@ function Wishes(props: { user: string; items: readonly BasketItem[] }) {
   const [items, setItems] = useState(props.items);
   const ordering = useBasketOrder(props.user, Basket.WISHLIST, () => undefined);
   if (items.length === 0) return <><OrderWords {...ordering} /><p>{texts.noWishes}</p></>;
-  async function remove(skuId: string) {
+  async function remove(skuId: string, name: string) {
     await persist(() => mine.wishlist.removeWishlistItem({ skuId }, options()), undefined, 3);
     setItems(items.filter((item) => item.skuId !== skuId));
+    announce(texts.own.removed(name));
+    focusHeading();
   }
   return (
     <>
@@ -208,7 +211,7 @@ function Wishes(props: { user: string; items: readonly BasketItem[] }) {
                     {texts.own.order}
                   </button>
                 )}
-                <button type="button" class="plain" aria-label={`${texts.remove}: ${name}`} onClick={() => void remove(item.skuId).catch(() => undefined)}>
+                <button type="button" class="plain" aria-label={`${texts.remove}: ${name}`} onClick={() => void remove(item.skuId, name).catch(() => undefined)}>
                   {texts.remove}
                 </button>
               </div>

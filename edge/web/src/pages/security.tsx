@@ -5,7 +5,7 @@ import { announce } from "../announce";
 import { mine, options, persist, session } from "../api";
 import { moment } from "../format";
 import type { Session } from "../gen/firstcome/user/v1/account_service_pb";
-import { Field, Form, PASSWORD_PATTERN, Sure, Told, useSending } from "../parts";
+import { Field, focusHeading, Form, PASSWORD_PATTERN, Sure, Told, useSending } from "../parts";
 import { go } from "../route";
 import { useTexts } from "../texts";
 import { Own, Shown, useRead } from "./own";
@@ -77,6 +77,7 @@ function Devices() {
     void send(async () => {
       await persist(() => mine.account.revokeSession({ sessionId }, options()), undefined, 3);
       announce(texts.own.sessionEnded);
+      focusHeading();
       read.again();
     });
   }
@@ -156,10 +157,10 @@ function End() {
           <>
             <Field name="password" label={texts.own.deletePassword} type="password" autocomplete="current-password" fault={faults.password} />
             <label class="choice">
-              <input type="checkbox" name="sure" required />
+              <input type="checkbox" name="sure" required aria-describedby={faults.sure && "sure-fault"} />
               <span>{texts.own.deleteSure}</span>
             </label>
-            {faults.sure && <p class="fault" role="alert">{faults.sure}</p>}
+            {faults.sure && <p id="sure-fault" class="fault">{faults.sure}</p>}
           </>
         )}
       </Form>
