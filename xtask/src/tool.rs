@@ -65,6 +65,7 @@ pub fn chromium() -> Result<PathBuf> {
     if !root().join("edge/web/node_modules").exists() {
         storefront()?;
     }
+    workbench::build(Profile::Dev)?;
     let mut finds = Command::new(workbench::program(Profile::Dev)?);
     let output = finds.args(["tools", "--browser"]).stderr(Stdio::inherit()).output();
     let output = output.context("look for a browser")?;
