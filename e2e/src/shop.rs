@@ -28,8 +28,9 @@ use uuid::Uuid;
 use crate::{Buyer, load};
 
 /// The operator of every test shop.
-const ADMIN_EMAIL: &str = "operator@example.com";
-const ADMIN_PASSWORD: &str = "first-come-1st";
+pub const ADMIN_EMAIL: &str = "operator@example.com";
+/// See [`ADMIN_EMAIL`].
+pub const ADMIN_PASSWORD: &str = "first-come-1st";
 /// A password hash in a debug build, many tests at once, two cores.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -190,8 +191,8 @@ impl Shop {
         })
     }
 
-    /// Verified buyers, made in bulk, each with an address of its own.
-    pub async fn buyers(&self, count: usize) -> Result<Vec<Buyer>> {
+    /// Verified buyers, made in bulk; the answer is the file that lists them.
+    pub async fn seed(&self, count: usize) -> Result<PathBuf> {
         let number = self.seeds.fetch_add(1, Ordering::Relaxed);
         let file = self.folder.join(format!("buyers-{number}.jsonl"));
         let path = file.to_str().context("a path that is text")?;
@@ -199,7 +200,12 @@ impl Shop {
         let prefix = format!("buyer{number}");
         let args = ["seed", "--count", &count, "--out", path, "--prefix", &prefix];
         self.mesh.address().run(Service::User, &args, COMMAND_DEADLINE).await?;
-        let lines = std::fs::read_to_string(&file)?;
+        Ok(file)
+    }
+
+    /// Verified buyers, each with an address of its own.
+    pub async fn buyers(&self, count: usize) -> Result<Vec<Buyer>> {
+        let lines = std::fs::read_to_string(self.seed(count).await?)?;
         lines
             .lines()
             .map(|line| {

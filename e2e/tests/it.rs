@@ -40,6 +40,8 @@ mod sale;
 #[cfg(not(debug_assertions))]
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/storefront.rs"]
+mod storefront;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/webhooks.rs"]

@@ -18,7 +18,8 @@ const GRPCURL_VARIABLE: &str = "FIRSTCOME_GRPCURL";
 const ROUNDS_VARIABLE: &str = "FIRSTCOME_RACE_ROUNDS";
 /// Where payment's tests find stripe-mock.
 const STRIPE_MOCK_VARIABLE: &str = "FIRSTCOME_STRIPE_MOCK";
-
+/// Where e2e finds a browser.
+const CHROMIUM_VARIABLE: &str = "FIRSTCOME_CHROMIUM";
 /// Where user's tests find a Python with aiosmtpd.
 const AIOSMTPD_VARIABLE: &str = "FIRSTCOME_AIOSMTPD";
 
@@ -202,6 +203,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::aiosmtpd() {
                 Ok(python) => drop(tests.env(AIOSMTPD_VARIABLE, python)),
                 Err(error) => skipped.push(format!("user's tests on aiosmtpd: {error:#}")),
+            }
+            match tool::chromium() {
+                Ok(browser) => drop(tests.env(CHROMIUM_VARIABLE, browser)),
+                Err(error) => skipped.push(format!("the storefront in a browser: {error:#}")),
             }
             tool::run(tests.args(["test", "--workspace"]))
         }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workbench::root;
+use crate::workbench::{self, Profile, root};
 
 /// Lints and formats the contract.
 const BUF: &str = "@bufbuild/buf@1.75.0";
@@ -58,6 +58,22 @@ pub fn storefront() -> Result<PathBuf> {
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
     run(&mut npm).context("install what edge/web/package-lock.json names")?;
     Ok(folder)
+}
+
+/// A browser, and what the storefront's stories are told with; or why there is none.
+pub fn chromium() -> Result<PathBuf> {
+    if !root().join("edge/web/node_modules").exists() {
+        storefront()?;
+    }
+    workbench::build(Profile::Dev)?;
+    let mut finds = Command::new(workbench::program(Profile::Dev)?);
+    let output = finds.args(["tools", "--browser"]).stderr(Stdio::inherit()).output();
+    let output = output.context("look for a browser")?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() {
+        bail!("{said}");
+    }
+    Ok(PathBuf::from(said))
 }
 
 /// grpcurl, or why there is none.

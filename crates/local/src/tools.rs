@@ -25,6 +25,12 @@ const REDIS_PACKAGES: [&str; 2] = ["redis-server", "redis-tools"];
 /// Brings the distribution's own version.
 const POSTGRES_PACKAGES: [&str; 1] = ["postgresql"];
 
+/// As Debian, its children and Google call it.
+const BROWSERS: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// Brings one, where the system's package manager may be used.
+const BROWSER_PACKAGES: [&str; 1] = ["chromium"];
+
 /// Not in every container.
 const TIME_ZONES: &str = "/usr/share/zoneinfo";
 
@@ -80,11 +86,7 @@ impl Programs {
             return Ok(found);
         }
         let folder = checkout.tools();
-        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        // Two tests of a bare machine would otherwise install side by side.
-        let lock = folder.join("lock");
-        let lock = fs::File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
-        lock.lock().context("wait for another installation")?;
+        let _lock = lock(&folder)?;
         let mut packages = Vec::new();
         if find_redis(checkout).is_none() {
             packages.extend(REDIS_PACKAGES);
@@ -110,6 +112,40 @@ impl Programs {
             .with_context(|| format!("no postgres of version {POSTGRES_MAJOR_MIN} or newer"))?;
         Ok(Self { redis, postgres })
     }
+}
+
+/// A Chromium of the machine, or one that the system's package manager brings. It is not unpacked for
+/// an ordinary user: it wants half a desktop.
+pub fn find_or_install_browser(checkout: &Checkout) -> Result<PathBuf> {
+    if let Some(found) = find_browser() {
+        return Ok(found);
+    }
+    if !install::may_install() {
+        bail!("no {} in PATH, and none may be installed", BROWSERS.join(", "));
+    }
+    let folder = checkout.tools();
+    let _lock = lock(&folder)?;
+    install::packages(&BROWSER_PACKAGES, &folder)?;
+    find_browser().context("the package brought no browser")
+}
+
+fn find_browser() -> Option<PathBuf> {
+    let folders = path_folders();
+    let paths = BROWSERS.iter().flat_map(|name| folders.iter().map(move |at| at.join(name)));
+    // A stub that only says where to get one does not run.
+    paths.into_iter().find(|path| {
+        let version = Command::new(path).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Two tests of a bare machine would otherwise install side by side.
+fn lock(folder: &Path) -> Result<fs::File> {
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let lock = folder.join("lock");
+    let lock = fs::File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
+    lock.lock().context("wait for another installation")?;
+    Ok(lock)
 }
 
 fn find_redis(checkout: &Checkout) -> Option<RedisPrograms> {

@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use firstcome_local::{Address, Checkout, tools::Programs};
+use firstcome_local::{
+    Address, Checkout,
+    tools::{self, Programs},
+};
 use firstcome_workbench::{
     bench::{self, BenchArgs, EchoArgs},
     down::{self, DownArgs},
@@ -50,7 +53,11 @@ enum Command {
     Prepare(PrepareArgs),
     /// Find the stores' programs, or install them
     #[command(hide = true)]
-    Tools,
+    Tools {
+        /// A browser instead: prints where it is, or why there is none
+        #[arg(long)]
+        browser: bool,
+    },
     /// The floor that `bench` measures against
     #[command(hide = true)]
     Echo(EchoArgs),
@@ -85,7 +92,15 @@ async fn run(command: Command) -> Result<bool> {
         Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Crowd => bench::serve_crowd().await.map(|()| true),
-        Command::Tools => Programs::find_or_install(&checkout).map(|_| true),
+        Command::Tools { browser: false } => Programs::find_or_install(&checkout).map(|_| true),
+        Command::Tools { browser: true } => {
+            let found = tools::find_or_install_browser(&checkout);
+            match &found {
+                Ok(browser) => println!("{}", browser.display()),
+                Err(error) => println!("{error:#}"),
+            }
+            Ok(found.is_ok())
+        }
         Command::Rush { rush: args, up } => {
             let report =
                 on_mesh(&checkout, &up, async |mesh| rush::rush(mesh, &args).await).await?;

@@ -3,12 +3,13 @@ import { type Browser, type BrowserContext, chromium, type Page } from "playwrig
 
 import type { Language } from "../src/language";
 import { TEXTS, type Texts } from "../src/texts";
-import { mailedCode } from "./shop";
+import { claimSeeded, enter, mailedCode, newAddress } from "./shop";
 
+/** What `firstcome-user seed` gives everybody, and we whoever signs up. */
 export const PASSWORD = "Seeded-buyer-1";
 
 export function launch(): Promise<Browser> {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  const executablePath = process.env.FIRSTCOME_CHROMIUM ?? "/usr/bin/chromium";
   // As root there is no sandbox to be had.
   const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
   return chromium.launch({ executablePath, args });
@@ -22,7 +23,7 @@ export class Buyer {
     readonly context: BrowserContext,
     readonly page: Page,
     readonly texts: Texts,
-    readonly email: string,
+    public email: string,
   ) {
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
@@ -36,9 +37,11 @@ export class Buyer {
       baseURL: url,
       locale: language === "ko" ? "ko-KR" : "en-GB",
       timezoneId: "Asia/Seoul",
+      // Everybody calls from somewhere else: the shop counts tries by address.
+      extraHTTPHeaders: { "x-forwarded-for": newAddress() },
       ...look,
     });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(30_000);
     const email = `e2e-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}@buyer.example`;
     return new Buyer(context, await context.newPage(), TEXTS[language], email);
   }
@@ -64,15 +67,41 @@ export class Buyer {
     await this.button(texts.logOut).waitFor();
   }
 
-  async pay(card?: string): Promise<void> {
+  /** Somebody with an account, who is logged in: made beforehand where there are such, else now. */
+  async join(): Promise<void> {
+    const seeded = await claimSeeded();
+    if (seeded === undefined) return this.signUp();
+    this.email = seeded.email;
+    const { userId, tokens } = await enter(seeded.email, PASSWORD);
+    // As a page of an earlier visit has left it.
+    const kept = JSON.stringify({ userId, refreshToken: tokens?.refreshToken });
+    await this.page.goto("/nowhere");
+    await this.page.evaluate(([name, value]) => localStorage.setItem(name ?? "", value ?? ""), ["firstcome.session", kept]);
+    await this.page.goto("/");
+    await this.button(this.texts.logOut).waitFor();
+  }
+
+  async logIn(password = PASSWORD): Promise<void> {
+    const { page, texts } = this;
+    await page.goto("/log-in");
+    await page.getByLabel(texts.email).fill(this.email);
+    await page.getByLabel(texts.password).fill(password);
+    await page.getByRole("main").getByRole("button", { name: texts.logIn, exact: true }).click();
+  }
+
+  async writeAddress(line1 = "12 Seongsui-ro"): Promise<void> {
     const { page, texts } = this;
     await page.getByLabel(texts.recipient).fill("Kim Minji");
     await page.getByLabel(texts.phone).fill("010-1234-5678");
-    await page.getByLabel(texts.line1).fill("12 Seongsui-ro");
+    await page.getByLabel(texts.line1).fill(line1);
     await page.getByLabel(texts.city).fill("Seoul");
     await page.getByLabel(texts.postalCode).fill("04784");
-    if (card) await page.getByLabel(card).check();
-    await page.locator(".pay button[type=submit]").click();
+  }
+
+  async pay(card?: string): Promise<void> {
+    await this.writeAddress();
+    if (card) await this.page.getByLabel(card).check();
+    await this.page.locator(".pay button[type=submit]").click();
   }
 
   /** Waits for the words in the page's content. */

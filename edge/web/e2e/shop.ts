@@ -1,5 +1,5 @@
 // A running shop from behind the counter: drops to be sold, and the mails that its buyers get.
-import { readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
@@ -8,12 +8,18 @@ import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { preview } from "vite";
 
 import { CatalogService, type Product } from "../src/gen/firstcome/inventory/v1/catalog_service_pb";
+import { OrderService } from "../src/gen/firstcome/order/v1/order_service_pb";
 import { AccountService } from "../src/gen/firstcome/user/v1/account_service_pb";
 
 /** The edge, the folder of mails and the operator, as `up` prints them. */
 const EDGE = wanted("FIRSTCOME_EDGE");
 const MAIL = wanted("FIRSTCOME_MAIL_DIR");
 const OPERATOR = { email: wanted("FIRSTCOME_ADMIN_EMAIL"), password: wanted("FIRSTCOME_ADMIN_PASSWORD") };
+
+/** Where the shop's calls go. */
+export function edge(): string {
+  return EDGE.replace(/\/$/, "");
+}
 
 function wanted(name: string): string {
   const value = process.env[name];
@@ -31,22 +37,72 @@ export async function openPage(): Promise<{ url: string; close: () => Promise<vo
 
 let operator: Promise<string> | undefined;
 
-async function logIn(): Promise<string> {
-  const account = createClient(AccountService, createGrpcWebTransport({ baseUrl: EDGE }));
-  const answer = await account.logIn({ ...OPERATOR, idempotencyKey: `e2e-${Date.now()}` });
-  return answer.tokens?.accessToken ?? "";
+/** An address that nobody else calls from. */
+export function newAddress(): string {
+  const part = () => Math.floor(Math.random() * 256);
+  return `10.${part()}.${part()}.${part()}`;
 }
 
-const asOperator: Interceptor = (next) => async (request) => {
-  operator ??= logIn();
-  request.header.set("authorization", `Bearer ${await operator}`);
-  return next(request);
-};
+/** Whoever has a token, calling from somewhere. */
+function transportOf(token?: () => Promise<string>) {
+  const address = newAddress();
+  const identify: Interceptor = (next) => async (request) => {
+    request.header.set("x-forwarded-for", address);
+    if (token !== undefined) request.header.set("authorization", `Bearer ${await token()}`);
+    return next(request);
+  };
+  return createGrpcWebTransport({ baseUrl: EDGE, interceptors: [identify] });
+}
+
+/** A log-in without a browser. */
+export function enter(email: string, password: string) {
+  const account = createClient(AccountService, transportOf());
+  const idempotencyKey = `e2e-${Math.random().toString(36).slice(2)}`;
+  return account.logIn({ email, password, idempotencyKey, device: "e2e" });
+}
 
 const counter = createClient(
   CatalogService,
-  createGrpcWebTransport({ baseUrl: EDGE, interceptors: [asOperator] }),
+  transportOf(async () => {
+    operator ??= enter(OPERATOR.email, OPERATOR.password).then((answer) => answer.tokens?.accessToken ?? "");
+    return operator;
+  }),
 );
+
+/** Somebody who has an account already. */
+export interface Seeded {
+  readonly email: string;
+  readonly token: string;
+}
+
+/** Those whom FIRSTCOME_BUYERS lists, in the lines of `firstcome-user seed`. */
+export async function seeded(): Promise<readonly Seeded[]> {
+  if (!process.env.FIRSTCOME_BUYERS) return [];
+  const lines = (await readFile(process.env.FIRSTCOME_BUYERS, "utf8")).split("\n").filter(Boolean);
+  return lines.map((line) => {
+    const { email, access_token: token } = JSON.parse(line) as { email: string; access_token: string };
+    return { email, token };
+  });
+}
+
+/** One of them whom nobody has had; the test files run side by side. */
+export async function claimSeeded(): Promise<Seeded | undefined> {
+  for (const one of await seeded()) {
+    const isOurs = await mkdir(`${process.env.FIRSTCOME_BUYERS}.${one.email}`).then(() => true, () => false);
+    if (isOurs) return one;
+  }
+  return undefined;
+}
+
+/** All at once order one of a product; answers how many got it. */
+export async function rush(buyers: readonly Seeded[], product: Product): Promise<number> {
+  const lines = [{ productId: product.productId, skuId: product.skus[0]?.skuId ?? "", quantity: 1 }];
+  const told = buyers.map(({ email, token }) => {
+    const orders = createClient(OrderService, transportOf(async () => token));
+    return orders.placeOrder({ idempotencyKey: `${email}-${product.productId}`.slice(0, 64), lines });
+  });
+  return (await Promise.allSettled(told)).filter(({ status }) => status === "fulfilled").length;
+}
 
 export interface Wanted {
   name: string;
@@ -82,14 +138,21 @@ export async function putOnSale(wanted: Wanted): Promise<Product> {
   return scheduled.product;
 }
 
-/** The newest code that was mailed to this address. */
-export async function mailedCode(email: string): Promise<string> {
-  for (let tries = 0; tries < 100; tries += 1) {
+/** A password's hash takes long on a busy machine, and the mail comes after it. */
+const MAIL_MAX_MS = 60_000;
+/** Six digits verify an address; what sets a password may be longer, of letters that nobody mixes up. */
+const CODE = /\b(\d{6}|[346789CDFGHJKMNPQRTVWXY]{8})\b/;
+
+/** The so-manieth code that was mailed to this address, counted from 1. */
+export async function mailedCode(email: string, number = 1): Promise<string> {
+  for (const until = Date.now() + MAIL_MAX_MS; Date.now() < until; ) {
     const names = (await readdir(MAIL)).filter((name) => name.includes(email)).sort();
-    const newest = names.at(-1);
-    const code = newest && /\b(\d{6})\b/.exec(await readFile(join(MAIL, newest), "utf8"))?.[1];
-    if (code) return code;
+    const mails = await Promise.all(names.map((name) => readFile(join(MAIL, name), "utf8")));
+    // The head names the address, which may look like anything.
+    const codes = mails.flatMap((mail) => CODE.exec(mail.slice(mail.indexOf("\n\n")))?.[0] ?? []);
+    const code = codes[number - 1];
+    if (code !== undefined) return code;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`no mail for ${email} in ${MAIL}`);
+  throw new Error(`no code ${number} for ${email}`);
 }

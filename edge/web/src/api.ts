@@ -9,6 +9,7 @@ import { clock } from "./clock";
 import { ShopService } from "./gen/firstcome/edge/v1/shop_service_pb";
 import { CatalogService } from "./gen/firstcome/inventory/v1/catalog_service_pb";
 import { StockService } from "./gen/firstcome/inventory/v1/stock_service_pb";
+import { CartService } from "./gen/firstcome/order/v1/cart_service_pb";
 import { OrderService } from "./gen/firstcome/order/v1/order_service_pb";
 import { WishlistService } from "./gen/firstcome/order/v1/wishlist_service_pb";
 import { AccountService } from "./gen/firstcome/user/v1/account_service_pb";
@@ -84,6 +85,7 @@ export const session = new Session(chest, async (refreshToken) => {
 /** The same services, called as the user who is logged in. */
 export const mine = {
   account: createClient(AccountService, user),
+  cart: createClient(CartService, user),
   catalog: createClient(CatalogService, user),
   orders: createClient(OrderService, user),
   profile: createClient(ProfileService, user),

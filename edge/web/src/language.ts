@@ -24,7 +24,19 @@ function first(): Language {
 
 export const language = new Store<Language>(first());
 
-/** The visitor chose. */
+let switched = false;
+/** Whether the switch in the page was used since it was loaded. */
+export function chosenHere(): boolean {
+  return switched;
+}
+
+/** The visitor used the switch. */
+export function switchTo(chosen: Language): void {
+  switched = true;
+  choose(chosen);
+}
+
+/** The visitor chose, here or in the profile. */
 export function choose(chosen: Language): void {
   chest.setItem(KEPT_AS, chosen);
   language.set(chosen);

@@ -4,12 +4,16 @@ import { useEffect } from "preact/hooks";
 
 import { polite, urgent } from "./announce";
 import { mine, options, persist, session } from "./api";
-import { choose, type Language, language, LANGUAGES } from "./language";
+import { type Language, language, LANGUAGES, switchTo } from "./language";
 import { Account } from "./pages/account";
+import { AddressBook } from "./pages/addresses";
+import { Cart } from "./pages/cart";
 import { Home } from "./pages/home";
 import { Me } from "./pages/me";
 import { OrderPage } from "./pages/order";
 import { ProductPage } from "./pages/product";
+import { ProfilePage } from "./pages/profile";
+import { Security } from "./pages/security";
 import { haveNavigated, Page } from "./parts";
 import { follow, go, place } from "./route";
 import { useStore } from "./store";
@@ -49,6 +53,7 @@ function Head() {
           </>
         ) : (
           <>
+            <Link to="/cart">{texts.own.cart}</Link>
             <Link to="/me">{texts.me}</Link>
             <button type="button" class="plain" onClick={logOut}>{texts.logOut}</button>
           </>
@@ -70,7 +75,7 @@ function Languages() {
   return (
     <div class="languages" role="group" aria-label={texts.languages}>
       {(Object.keys(LANGUAGES) as Language[]).map((tag) => (
-        <button type="button" lang={tag} aria-pressed={tag === spoken} onClick={() => choose(tag)}>
+        <button type="button" lang={tag} aria-pressed={tag === spoken} onClick={() => switchTo(tag)}>
           {LANGUAGES[tag]}
         </button>
       ))}
@@ -87,8 +92,16 @@ function Here(props: { path: string }) {
       return id ? <ProductPage id={id} /> : <Nowhere />;
     case "orders":
       return id ? <OrderPage id={id} /> : <Nowhere />;
+    case "cart":
+      return <Cart />;
     case "me":
       return <Me />;
+    case "profile":
+      return <ProfilePage />;
+    case "addresses":
+      return <AddressBook />;
+    case "security":
+      return <Security />;
     case "log-in":
     case "sign-up":
     case "verify":

@@ -8,7 +8,7 @@ import { countdown } from "./format";
 import { OrderState } from "./gen/firstcome/order/v1/order_service_pb";
 import { language } from "./language";
 import type { Line } from "./live";
-import type { Refusal } from "./refusal";
+import { type Refusal, refusalOf } from "./refusal";
 import { useStore } from "./store";
 import { useTexts } from "./texts";
 
@@ -30,6 +30,11 @@ export function Page(props: { title: string; class?: string; lead?: string; chil
       {props.children}
     </main>
   );
+}
+
+/** Where focus goes when what had it is no longer there. */
+export function focusHeading(): void {
+  document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
 }
 
 let navigated = false;
@@ -124,7 +129,7 @@ export function Field(props: {
   fault?: string;
   type?: "text" | "email" | "password" | "tel";
   autocomplete?: string;
-  inputMode?: "numeric" | "tel" | "email" | "text";
+  inputMode?: "numeric" | "tel" | "email" | "url" | "text";
   value?: string;
   optional?: boolean;
   maxLength?: number;
@@ -155,6 +160,28 @@ export function Field(props: {
   );
 }
 
+/** A letter, a digit and a special character, as the contract wants it. */
+export const PASSWORD_PATTERN = "(?=.*\\p{L})(?=.*\\d)(?=.*[^\\p{L}\\d]).{8,128}";
+
+/** Runs what a form sends and keeps what was refused. */
+export function useSending() {
+  const [refusal, setRefusal] = useState<Refusal>();
+  async function send(run: () => Promise<void>) {
+    setRefusal(undefined);
+    try {
+      await run();
+    } catch (thrown) {
+      setRefusal(refusalOf(thrown));
+    }
+  }
+  return { refusal, send, wrong: useWrong(refusal) };
+}
+
+const NONE: readonly string[] = [];
+function useWrong(refusal: Refusal | undefined): readonly string[] {
+  return refusal?.reason === "INVALID_ARGUMENT" ? refusal.fields : NONE;
+}
+
 /** A form that checks itself in the page's words, and sends once at a time. */
 export function Form(props: {
   label: string;
@@ -163,6 +190,7 @@ export function Form(props: {
   submit: string;
   children: (faults: Record<string, string>) => ComponentChildren;
   wrong: readonly string[];
+  tone?: "primary" | "danger";
 }) {
   const texts = useTexts();
   const [faults, setFaults] = useState<Record<string, string>>({});
@@ -202,7 +230,7 @@ export function Form(props: {
   return (
     <form ref={form} noValidate aria-label={props.label} onSubmit={submit} class="form">
       {props.children(faults)}
-      <button type="submit" class="primary" aria-disabled={sending}>
+      <button type="submit" class={props.tone ?? "primary"} aria-disabled={sending}>
         {sending ? props.busy : props.submit}
       </button>
     </form>
@@ -210,13 +238,28 @@ export function Form(props: {
 }
 
 /** A button that asks first. */
-export function Sure(props: { label: string; question: string; yes: string; no: string; act: () => void }) {
+export function Sure(props: {
+  label: string;
+  /** What it is done to, where several such buttons stand on a page. */
+  of?: string;
+  question: string;
+  yes: string;
+  no: string;
+  act: () => void;
+}) {
   const [asked, setAsked] = useState(false);
   const group = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const before = useRef(asked);
+  // Focus follows the question, and comes back.
   useEffect(() => {
-    if (asked) group.current?.focus();
+    if (before.current !== asked) (asked ? group : button).current?.focus();
+    before.current = asked;
   }, [asked]);
-  if (!asked) return <button type="button" onClick={() => setAsked(true)}>{props.label}</button>;
+  if (!asked) {
+    const name = props.of === undefined ? undefined : `${props.label}: ${props.of}`;
+    return <button type="button" ref={button} aria-label={name} onClick={() => setAsked(true)}>{props.label}</button>;
+  }
   return (
     <div class="sure" role="group" aria-label={props.question} tabIndex={-1} ref={group}>
       <p>{props.question}</p>

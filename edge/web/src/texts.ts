@@ -1,9 +1,12 @@
-// Every word of the page, in both languages. What refusals say stands in advice.ts.
+// Every word of the page, in both languages; those of cart and account in own_texts.ts, what
+// refusals say in advice.ts.
 import { OrderState } from "./gen/firstcome/order/v1/order_service_pb";
 import { type Language, language } from "./language";
+import { OWN_TEXTS } from "./own_texts";
 import { useStore } from "./store";
 
 const en = {
+  own: OWN_TEXTS.en,
   skip: "Skip to the content",
   menu: "Main",
   languages: "Language",
@@ -175,6 +178,7 @@ const en = {
 export type Texts = typeof en;
 
 const ko: Texts = {
+  own: OWN_TEXTS.ko,
   skip: "본문으로 건너뛰기",
   menu: "주 메뉴",
   languages: "언어",

@@ -29,6 +29,11 @@ apt-get update
 apt-get install --yes --no-install-recommends "$@"
 "#;
 
+/// Whether the system's package manager is there and ours to use.
+pub fn may_install() -> bool {
+    which("apt-get").is_some() && (User::is_root() || may_sudo())
+}
+
 /// Gets packages: with apt-get as root or through sudo, else by unpacking them into `folder`.
 pub fn packages(names: &[&str], folder: &Path) -> Result<()> {
     if which("apt-get").is_none() {

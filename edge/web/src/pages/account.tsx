@@ -5,14 +5,14 @@ import { announce } from "../announce";
 import { account, options, persist, session } from "../api";
 import { keys } from "../chest";
 import { e164 } from "../format";
-import { Field, Form, Page, Told, useTick } from "../parts";
+import { followProfile } from "../profile";
+import { Field, Form, Page, PASSWORD_PATTERN, Told, useSending, useTick } from "../parts";
 import { type Refusal, refusalOf } from "../refusal";
 import { go, next } from "../route";
 import { useTexts } from "../texts";
 
 /** The shop mails one code in this time. */
 const RESEND_MS = 60_000;
-const PASSWORD_PATTERN = "(?=.*\\p{L})(?=.*\\d)(?=.*[^\\p{L}\\d]).{8,128}";
 const PHONE_PATTERN = "[+0][\\d\\s().\\-]{7,20}";
 
 /** Between sign-up and log-in, in memory: a password is written nowhere. */
@@ -34,6 +34,7 @@ async function logIn(email: string, password: string): Promise<void> {
     keys.drop(slot, key);
     if (answer.tokens === undefined) throw new Error("no tokens in the answer");
     session.begin(answer.userId, answer.tokens);
+    void followProfile();
   } catch (thrown) {
     const { reason } = refusalOf(thrown);
     const known = ["BAD_CREDENTIALS", "EMAIL_NOT_VERIFIED", "ACCOUNT_BANNED", "INVALID_ARGUMENT"];
@@ -61,25 +62,6 @@ export function Account(props: { which: "log-in" | "sign-up" | "verify" | "forgo
     case "forgot":
       return <Forgot />;
   }
-}
-
-/** Runs what a form sends and keeps what was refused. */
-function useSending() {
-  const [refusal, setRefusal] = useState<Refusal>();
-  async function send(run: () => Promise<void>) {
-    setRefusal(undefined);
-    try {
-      await run();
-    } catch (thrown) {
-      setRefusal(refusalOf(thrown));
-    }
-  }
-  return { refusal, send, wrong: useWrong(refusal) };
-}
-
-const NONE: readonly string[] = [];
-function useWrong(refusal: Refusal | undefined): readonly string[] {
-  return refusal?.reason === "INVALID_ARGUMENT" ? refusal.fields : NONE;
 }
 
 const withNext = (path: string) => `${path}${location.search}`;

@@ -1,19 +1,22 @@
 // The buyer's own page: profile, orders as they move, and what is kept for later.
 import { useEffect, useMemo, useState } from "preact/hooks";
 
+import { announce } from "../announce";
 import { mine, options, persist, session } from "../api";
 import { moment, money } from "../format";
 import { MyPagePart } from "../gen/firstcome/edge/v1/shop_service_pb";
-import type { BasketItem } from "../gen/firstcome/order/v1/basket_pb";
+import { Availability } from "../gen/firstcome/inventory/v1/availability_pb";
+import { Basket, type BasketItem } from "../gen/firstcome/order/v1/basket_pb";
 import type { Order } from "../gen/firstcome/order/v1/order_service_pb";
 import type { Profile } from "../gen/firstcome/user/v1/profile_service_pb";
-import { OrderChip, Page, Told } from "../parts";
+import { focusHeading, OrderChip, Told } from "../parts";
 import { type Refusal, refusalOf } from "../refusal";
-import { go, logInPath } from "../route";
 import { Sneaker } from "../sneaker";
 import { Store, useStore } from "../store";
 import { useTexts } from "../texts";
+import { canOrder, OrderWords, useBasketOrder } from "./basket";
 import { isFinal, useProduct, watchOrder } from "./order";
+import { Own } from "./own";
 
 /** Streams that this page keeps: without TLS a browser has six connections to a shop. */
 const WATCHED_MAX = 2;
@@ -73,7 +76,7 @@ export function Me() {
   const [parts, setParts] = useState<Parts>();
   const [refusal, setRefusal] = useState<Refusal>();
   useEffect(() => {
-    if (user === undefined) return go(logInPath(), "replace");
+    if (user === undefined) return;
     const visit = new AbortController();
     read(visit.signal)
       .then(setParts)
@@ -82,24 +85,33 @@ export function Me() {
   }, [user]);
 
   return (
-    <Page title={texts.meTitle} class="me">
-      <Told refusal={refusal} />
-      {parts === undefined && refusal === undefined && <p class="loading">{texts.loading}</p>}
-      {parts && (
+    <Own title={texts.meTitle}>
+      {(user) => (
         <>
-          <Section title={texts.orders} part={parts.orders}>
-            {(orders) => <Orders orders={orders} rest={parts.rest} />}
-          </Section>
-          <Section title={texts.wishlist} part={parts.wishlist}>
-            {(items) => <Wishes items={items} />}
-          </Section>
-          <Section title={texts.profile} part={parts.profile}>
-            {(profile) => <Facts profile={profile} />}
-          </Section>
-          <Devices />
+          <Told refusal={refusal} />
+          {parts === undefined && refusal === undefined && <p class="loading">{texts.loading}</p>}
+          {parts && <Sections user={user} parts={parts} />}
         </>
       )}
-    </Page>
+    </Own>
+  );
+}
+
+function Sections(props: { user: string; parts: Parts }) {
+  const texts = useTexts();
+  const { user, parts } = props;
+  return (
+    <>
+      <Section title={texts.orders} part={parts.orders}>
+        {(orders) => <Orders user={user} orders={orders} rest={parts.rest} />}
+      </Section>
+      <Section title={texts.wishlist} part={parts.wishlist}>
+        {(items) => <Wishes user={user} items={items} />}
+      </Section>
+      <Section title={texts.profile} part={parts.profile}>
+        {(profile) => <Facts profile={profile} />}
+      </Section>
+    </>
   );
 }
 
@@ -115,7 +127,7 @@ function Section<T>(props: { title: string; part: Part<T>; children: (is: T) => 
   );
 }
 
-function Orders(props: { orders: readonly Order[]; rest: string | undefined }) {
+function Orders(props: { user: string; orders: readonly Order[]; rest: string | undefined }) {
   const texts = useTexts();
   const [orders, setOrders] = useState(props.orders);
   const [rest, setRest] = useState(props.rest);
@@ -135,7 +147,7 @@ function Orders(props: { orders: readonly Order[]; rest: string | undefined }) {
   return (
     <>
       <ul class="list">
-        {orders.map((order) => <OrderRow key={order.orderId} order={order} watched={moving.has(order.orderId)} />)}
+        {orders.map((order) => <OrderRow key={order.orderId} user={props.user} order={order} watched={moving.has(order.orderId)} />)}
       </ul>
       {rest !== undefined && <button type="button" onClick={() => void more().catch(() => undefined)}>{texts.more}</button>}
     </>
@@ -144,9 +156,9 @@ function Orders(props: { orders: readonly Order[]; rest: string | undefined }) {
 
 const STILL = new Store<Order | undefined>(undefined);
 
-function OrderRow(props: { order: Order; watched: boolean }) {
+function OrderRow(props: { user: string; order: Order; watched: boolean }) {
   const texts = useTexts();
-  const live = useMemo(() => (props.watched ? watchOrder(props.order.orderId) : undefined), []);
+  const live = useMemo(() => (props.watched ? watchOrder(props.user, props.order.orderId) : undefined), []);
   useEffect(() => () => live?.close(), []);
   const order = useStore(live?.latest ?? STILL) ?? props.order;
   const line = order.lines[0];
@@ -167,32 +179,47 @@ function OrderRow(props: { order: Order; watched: boolean }) {
   );
 }
 
-function Wishes(props: { items: readonly BasketItem[] }) {
+function Wishes(props: { user: string; items: readonly BasketItem[] }) {
   const texts = useTexts();
   const [items, setItems] = useState(props.items);
-  if (items.length === 0) return <p>{texts.noWishes}</p>;
-  async function remove(skuId: string) {
+  const ordering = useBasketOrder(props.user, Basket.WISHLIST, () => undefined);
+  if (items.length === 0) return <><OrderWords {...ordering} /><p>{texts.noWishes}</p></>;
+  async function remove(skuId: string, name: string) {
     await persist(() => mine.wishlist.removeWishlistItem({ skuId }, options()), undefined, 3);
     setItems(items.filter((item) => item.skuId !== skuId));
+    announce(texts.own.removed(name));
+    focusHeading();
   }
   return (
-    <ul class="list">
-      {items.map((item) => (
-        <li key={item.skuId}>
-          <Sneaker seed={item.productId} hint={item.skuLabel} />
-          <div>
-            <p class="name"><a href={`/products/${item.productId}`}>{item.productName || texts.discontinued}</a></p>
-            <p class="note">{item.skuLabel}</p>
-          </div>
-          <div class="end">
-            <p class="price">{money(item.unitPrice)}</p>
-            <button type="button" class="plain" aria-label={`${texts.remove}: ${item.productName} ${item.skuLabel}`} onClick={() => void remove(item.skuId).catch(() => undefined)}>
-              {texts.remove}
-            </button>
-          </div>
-        </li>
-      ))}
-    </ul>
+    <>
+      <OrderWords {...ordering} />
+      <ul class="list">
+        {items.map((item) => {
+          const name = `${item.productName} ${item.skuLabel}`;
+          return (
+            <li key={item.skuId}>
+              <Sneaker seed={item.productId} hint={item.skuLabel} />
+              <div>
+                <p class="name"><a href={`/products/${item.productId}`}>{item.productName || texts.discontinued}</a></p>
+                <p class="note">{item.skuLabel}</p>
+                {item.availability !== Availability.AVAILABLE && <span class="chip over">{texts.own.availability[item.availability]}</span>}
+              </div>
+              <div class="end">
+                <p class="price">{money(item.unitPrice)}</p>
+                {canOrder(item) && (
+                  <button type="button" aria-label={`${texts.own.order}: ${name}`} aria-disabled={ordering.busy} onClick={() => ordering.busy || ordering.order([item.skuId])}>
+                    {texts.own.order}
+                  </button>
+                )}
+                <button type="button" class="plain" aria-label={`${texts.remove}: ${name}`} onClick={() => void remove(item.skuId, name).catch(() => undefined)}>
+                  {texts.remove}
+                </button>
+              </div>
+            </li>
+          );
+        })}
+      </ul>
+    </>
   );
 }
 
@@ -205,22 +232,7 @@ function Facts(props: { profile: Profile | undefined }) {
       <div><dt>{texts.name}</dt><dd>{profile.name}</dd></div>
       <div><dt>{texts.email}</dt><dd>{profile.email}</dd></div>
       {profile.phone && <div><dt>{texts.phone}</dt><dd>{profile.phone}</dd></div>}
+      {profile.greeting && <div><dt>{texts.own.greetingHead}</dt><dd>{profile.greeting}</dd></div>}
     </dl>
   );
-}
-
-function Devices() {
-  const texts = useTexts();
-  const [hidden, setHidden] = useState(false);
-  if (hidden) return null;
-  async function logOutEverywhere() {
-    try {
-      await persist(() => mine.account.logOutEverywhere({}, options()), undefined, 3);
-      session.end();
-      go("/");
-    } catch (thrown) {
-      if (refusalOf(thrown).reason === "NO_SUCH_METHOD") setHidden(true);
-    }
-  }
-  return <p><button type="button" class="plain" onClick={logOutEverywhere}>{texts.logOutEverywhere}</button></p>;
 }

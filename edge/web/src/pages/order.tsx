@@ -2,12 +2,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
+import { AddressFields, addressLine, addressOf } from "../address";
 import { announce } from "../announce";
 import { mine, options, persist, session } from "../api";
 import { productOf } from "../catalogue";
 import { chest } from "../chest";
 import { clock } from "../clock";
-import { e164, moment, money, ms } from "../format";
+import { moment, money, ms } from "../format";
+import type { Address } from "../gen/firstcome/address/v1/address_pb";
 import type { Product } from "../gen/firstcome/inventory/v1/catalog_service_pb";
 import {
   type Order,
@@ -17,9 +19,11 @@ import {
 } from "../gen/firstcome/order/v1/order_service_pb";
 import type { BookAddress } from "../gen/firstcome/user/v1/profile_service_pb";
 import { Live } from "../live";
-import { Countdown, Field, Form, LiveDot, OrderChip, Page, Sure, Told } from "../parts";
+import { Countdown, Form, LiveDot, OrderChip, Page, Sure, Told } from "../parts";
+import { rationed } from "../ration";
 import { type Refusal, refusalOf } from "../refusal";
 import { go, logInPath } from "../route";
+import { Shared } from "../shared";
 import { Sneaker } from "../sneaker";
 import { useStore } from "../store";
 import { useTexts } from "../texts";
@@ -39,13 +43,20 @@ export function isFinal(state: OrderState | undefined): boolean {
 }
 
 /** An order that moves by itself. */
-export function watchOrder(orderId: string): Live<Order> {
+export function watchOrder(user: string, orderId: string): Shared<Order> {
   async function* orders(signal: AbortSignal) {
     for await (const { order } of mine.orders.watchOrder({ orderId }, { signal })) {
       if (order !== undefined) yield order;
     }
   }
-  return new Live(orders).endsWith((order) => isFinal(order?.state));
+  async function ask(signal: AbortSignal) {
+    const { order } = await mine.orders.getOrder({ orderId }, options(signal));
+    if (order === undefined) throw new Error("no order in the answer");
+    return order;
+  }
+  const open = (signal: AbortSignal) => rationed(orders, ask, signal);
+  const start = () => new Live(open, (order) => isFinal(order?.state));
+  return new Shared(`order.${user}.${orderId}`, start);
 }
 
 export function OrderPage(props: { id: string }) {
@@ -58,7 +69,7 @@ export function OrderPage(props: { id: string }) {
 
 function Watched(props: { id: string; user: string }) {
   const texts = useTexts();
-  const live = useMemo(() => watchOrder(props.id), [props.id]);
+  const live = useMemo(() => watchOrder(props.user, props.id), [props.id]);
   useEffect(() => () => live.close(), [live]);
   const watched = useStore(live.latest);
   const line = useStore(live.line);
@@ -105,6 +116,7 @@ function Watched(props: { id: string; user: string }) {
           <div><dt>{texts.total}</dt><dd class="price">{money(order.total)}</dd></div>
           <div><dt>{texts.orderNumber}</dt><dd class="id">{order.orderId}</dd></div>
         </dl>
+        <Goes order={order} />
         <p class="note">{texts.place(String(order.sequence))} · {texts.placedAt(moment(order.createTime))}</p>
         {order.state === OrderState.DELIVERED && order.returnBy && (
           <>
@@ -136,6 +148,23 @@ function Watched(props: { id: string; user: string }) {
       )}
     </Page>
   );
+}
+
+/** Where the goods go, once the order is paid. */
+function Goes(props: { order: Order }) {
+  const texts = useTexts();
+  const { orderId, state } = props.order;
+  const [address, setAddress] = useState<Address>();
+  useEffect(() => {
+    if (state === OrderState.PENDING_PAYMENT || address !== undefined) return;
+    const visit = new AbortController();
+    persist(() => mine.orders.getOrder({ orderId }, options(visit.signal)), visit.signal)
+      .then((answer) => visit.signal.aborted || setAddress(answer.address))
+      .catch(() => undefined);
+    return () => visit.abort();
+  }, [orderId, state]);
+  if (address === undefined) return null;
+  return <dl><div><dt>{texts.addressTitle}</dt><dd>{addressLine(address)}</dd></div></dl>;
 }
 
 function newest(one: Order | undefined, other: Order | undefined): Order | undefined {
@@ -197,18 +226,7 @@ function Pay(props: { order: Order; paid: (order: Order | undefined) => void; re
     const destination: Destination =
       addressId !== ""
         ? { case: "addressId", value: addressId }
-        : {
-            case: "address",
-            value: {
-              recipient: fields.recipient ?? "",
-              phone: e164(fields.phone ?? ""),
-              line1: fields.line1 ?? "",
-              line2: fields.line2 ?? "",
-              city: fields.city ?? "",
-              postalCode: fields.postal_code ?? "",
-              countryCode: (fields.country_code ?? "").toUpperCase(),
-            },
-          };
+        : { case: "address", value: addressOf(fields) };
     const request = { orderId: order.orderId, paymentMethod: fields.card ?? "", destination };
     props.refused(undefined);
     setWrong([]);
@@ -251,7 +269,7 @@ function Pay(props: { order: Order; paid: (order: Order | undefined) => void; re
               {book.map((entry) => (
                 <label class="choice" key={entry.addressId}>
                   <input type="radio" name="book" checked={entry.addressId === addressId} onChange={() => setChosen(entry.addressId)} />
-                  <span>{entry.address?.recipient}, {entry.address?.line1} {entry.address?.line2}, {entry.address?.city}</span>
+                  <span>{addressLine(entry.address)}</span>
                 </label>
               ))}
               {book.length > 0 && (
@@ -260,30 +278,12 @@ function Pay(props: { order: Order; paid: (order: Order | undefined) => void; re
                   <span>{texts.addressOther}</span>
                 </label>
               )}
-              {addressId === "" && <Written faults={faults} />}
+              {addressId === "" && <AddressFields faults={faults} />}
             </fieldset>
           </>
         )}
       </Form>
     </section>
-  );
-}
-
-function Written(props: { faults: Record<string, string> }) {
-  const texts = useTexts();
-  const { faults } = props;
-  return (
-    <>
-      <Field name="recipient" label={texts.recipient} autocomplete="shipping name" maxLength={100} fault={faults.recipient} />
-      <Field name="phone" label={texts.phone} type="tel" inputMode="tel" autocomplete="shipping tel" pattern="[+0][\d\s().\-]{7,20}" fault={faults.phone} />
-      <Field name="line1" label={texts.line1} autocomplete="shipping address-line1" maxLength={200} fault={faults.line1} />
-      <Field name="line2" label={texts.line2} autocomplete="shipping address-line2" maxLength={200} optional fault={faults.line2} />
-      <div class="row">
-        <Field name="city" label={texts.city} autocomplete="shipping address-level2" maxLength={100} fault={faults.city} />
-        <Field name="postal_code" label={texts.postalCode} autocomplete="shipping postal-code" maxLength={20} fault={faults.postal_code} />
-        <Field name="country_code" label={texts.country} autocomplete="shipping country" value="KR" maxLength={2} pattern="[A-Za-z]{2}" fault={faults.country_code} />
-      </div>
-    </>
   );
 }
 

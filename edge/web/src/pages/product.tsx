@@ -1,4 +1,5 @@
 // One product: variants, live stock, countdown, and the button.
+import { create } from "@bufbuild/protobuf";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { announce } from "../announce";
@@ -8,12 +9,14 @@ import { chest, keys } from "../chest";
 import { clock } from "../clock";
 import { duration, moment, money, ms } from "../format";
 import { type Product, ProductStatus, type Sku } from "../gen/firstcome/inventory/v1/catalog_service_pb";
-import type { SkuStock, WatchStockResponse } from "../gen/firstcome/inventory/v1/stock_service_pb";
+import { type SkuStock, type WatchStockResponse, WatchStockResponseSchema } from "../gen/firstcome/inventory/v1/stock_service_pb";
 import { newKey } from "../keys";
 import { Live } from "../live";
 import { ClockNote, Countdown, LiveDot, Page, Told } from "../parts";
+import { rationed } from "../ration";
 import { type Refusal, refusalOf, refusalOfAddress } from "../refusal";
 import { logInPath, go } from "../route";
+import { Shared } from "../shared";
 import { Sneaker } from "../sneaker";
 import { useStore } from "../store";
 import { useTexts } from "../texts";
@@ -105,7 +108,7 @@ function Goods(props: { product: Product; reload: () => void }) {
         ) : (
           <BuyPanel key={sku.skuId} product={product} sku={sku} phase={phase} left={mineLeft} awake={awake} keys={keys} />
         )}
-        {sku && <Wish product={product} sku={sku} />}
+        {sku && !gone && <Keep product={product} sku={sku} />}
       </div>
     </Page>
   );
@@ -117,9 +120,18 @@ function firstChoice(product: Product): string {
   return product.skus.find((sku) => sku.skuId === kept)?.skuId ?? product.skus[0]?.skuId ?? "";
 }
 
-function useLive(productId: string, awake: { current: boolean }): Live<WatchStockResponse> {
+function watchStock(productId: string): Live<WatchStockResponse> {
+  const ask = async (signal: AbortSignal) => {
+    const { stock } = await stocks.getStock({ productId }, options(signal));
+    return create(WatchStockResponseSchema, stock && { stock });
+  };
+  const open = (signal: AbortSignal) => stocks.watchStock({ productId }, { signal });
+  return new Live((signal) => rationed(open, ask, signal));
+}
+
+function useLive(productId: string, awake: { current: boolean }): Shared<WatchStockResponse> {
   const live = useMemo(
-    () => new Live((signal) => stocks.watchStock({ productId }, { signal }), () => awake.current),
+    () => new Shared(`stock.${productId}`, () => watchStock(productId), () => awake.current),
     [productId],
   );
   useEffect(() => {
@@ -254,27 +266,51 @@ function Likes(props: { product: Product }) {
   );
 }
 
-function Wish(props: { product: Product; sku: Sku }) {
+/** What is kept for another day, in one of the two lists. */
+function Keep(props: { product: Product; sku: Sku }) {
   const texts = useTexts();
   const user = useStore(session.user);
-  const [state, setState] = useState<"rest" | "done" | "hidden">("rest");
-  useEffect(() => setState("rest"), [props.sku.skuId]);
-  if (user === undefined || state === "hidden") return null;
-  async function keep() {
+  const [words, setWords] = useState("");
+  const [inCart, setInCart] = useState(false);
+  const [refusal, setRefusal] = useState<Refusal>();
+  useEffect(() => {
+    setWords("");
+    setInCart(false);
+  }, [props.sku.skuId]);
+  if (user === undefined) return null;
+
+  async function add(list: "cart" | "wishlist") {
+    // A press that is made twice adds twice; only its retries are one.
     const request = {
       idempotencyKey: newKey(),
       productId: props.product.productId,
       skuId: props.sku.skuId,
       quantity: 1,
     };
+    setRefusal(undefined);
     try {
-      await persist(() => mine.wishlist.addWishlistItem(request, options()), undefined, 3);
-      setState("done");
-      announce(texts.wished);
+      let said = texts.wished;
+      if (list === "cart") {
+        const { quantity } = await persist(() => mine.cart.addCartItem(request, options()), undefined, 3);
+        said = texts.own.inCart(quantity);
+        setInCart(true);
+      } else {
+        await persist(() => mine.wishlist.addWishlistItem(request, options()), undefined, 3);
+      }
+      setWords(said);
+      announce(said);
     } catch (thrown) {
-      if (refusalOf(thrown).reason === "NO_SUCH_METHOD") setState("hidden");
+      setRefusal(refusalOf(thrown));
     }
   }
-  if (state === "done") return <p class="note">{texts.wished}</p>;
-  return <button type="button" class="plain wish" onClick={keep}>{texts.wish}</button>;
+  return (
+    <div class="keep">
+      <Told refusal={refusal} />
+      {words && <p class="note">{words} {inCart && <a href="/cart">{texts.own.toCart}</a>}</p>}
+      <div class="row">
+        <button type="button" onClick={() => void add("cart")}>{texts.own.addToCart}</button>
+        <button type="button" class="plain" onClick={() => void add("wishlist")}>{texts.wish}</button>
+      </div>
+    </div>
+  );
 }
