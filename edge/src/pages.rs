@@ -42,7 +42,8 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const EACH_TIME: &str = "no-cache";
 
 /// The first words of the addresses that the storefront knows (`Here` in `web/src/main.tsx`).
-const PLACES: [&str; 8] = ["", "products", "orders", "me", "log-in", "sign-up", "verify", "forgot"];
+const PLACES: [&str; 9] =
+    ["", "products", "orders", "me", "rush", "log-in", "sign-up", "verify", "forgot"];
 
 /// One file of the bundle.
 struct Part {
