@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import { polite, urgent } from "./announce";
 import { mine, options, persist, session } from "./api";
 import { choose, type Language, language, LANGUAGES } from "./language";
+import { Lazily } from "./lazily";
 import { Account } from "./pages/account";
 import { Home } from "./pages/home";
 import { Me } from "./pages/me";
@@ -89,6 +90,8 @@ function Here(props: { path: string }) {
       return id ? <OrderPage id={id} /> : <Nowhere />;
     case "me":
       return <Me />;
+    case "rush":
+      return <Lazily load={rushPage} with={{ productId: id }} />;
     case "log-in":
     case "sign-up":
     case "verify":
@@ -98,6 +101,8 @@ function Here(props: { path: string }) {
       return <Nowhere />;
   }
 }
+
+const rushPage = () => import("./pages/rush").then(({ RushPage }) => RushPage);
 
 function Nowhere() {
   const texts = useTexts();
