@@ -180,7 +180,7 @@ function State(props: { history: History }) {
   }
   if (phase === "soldOut") {
     const isOver = history.stock?.held === 0;
-    return <p class="state spent">{soldOutWords(history, texts)}{isOver && ` · ${texts.allSold}`}</p>;
+    return <p class="state gone">{soldOutWords(history, texts)}{isOver && ` · ${texts.allSold}`}</p>;
   }
   return <p class="state">{texts[phase]}</p>;
 }
@@ -190,10 +190,10 @@ function Figures(props: { history: History }) {
   const { history } = props;
   const { stock, latency, totals } = history;
   const isFresh = history.nowMs - history.latencyAtMs < LATENCY_FRESH_MS;
-  const ms = (value: number) => texts.ms(figure(value, value < 10 ? 1 : 0));
+  const span = (value: number) => spanWords(value, texts);
   return (
     <dl class="figures">
-      <div class="figure stock">
+      <div class="figure units">
         <dt>{texts.left}</dt>
         <dd>
           <strong>{stock ? figure(stock.available) : "–"}</strong>
@@ -221,15 +221,21 @@ function Figures(props: { history: History }) {
       <div class={isFresh ? "figure latency" : "figure latency stale"}>
         <dt>{texts.latency}</dt>
         <dd>
-          <strong>{latency ? ms(latency.p99) : "–"}</strong>
+          <strong>{latency ? span(latency.p99) : "–"}</strong>
           <span>
-            {latency && `p50 ${ms(latency.p50)} · p95 ${ms(latency.p95)} · ${texts.max} ${ms(latency.max)} · `}
+            {latency && `p50 ${span(latency.p50)} · p95 ${span(latency.p95)} · ${texts.max} ${span(latency.max)} · `}
             {figure(history.inFlight)} {texts.waiting}
           </span>
         </dd>
       </div>
     </dl>
   );
+}
+
+/** Milliseconds as they are read from afar: never more than three digits and a point. */
+function spanWords(ms: number, texts: ReturnType<typeof useRushTexts>): string {
+  if (ms >= 1000) return texts.seconds(figure(ms / 1000, 1));
+  return texts.ms(figure(ms, ms < 10 ? 1 : 0));
 }
 
 function Lines(props: { history: History }) {
@@ -299,7 +305,6 @@ function Reasons(props: { totals: Totals }) {
   const bars = byReason.slice(0, REASONS_SHOWN).map(([reason, count]) => ({ name: reasonIn(spoken, reason), count }));
   const others = byReason.slice(REASONS_SHOWN).reduce((all, [, count]) => all + count, 0);
   if (others > 0) bars.push({ name: texts.others, count: others });
-  if (left > 0) bars.push({ name: texts.hungUp, count: left });
   const most = Math.max(...bars.map(({ count }) => count), 1);
   return (
     <section class="reasons" aria-labelledby="reasons">
@@ -317,6 +322,7 @@ function Reasons(props: { totals: Totals }) {
           </li>
         ))}
       </ul>
+      {left > 0 && <p class="note">{texts.hungUp(figure(left))}</p>}
     </section>
   );
 }

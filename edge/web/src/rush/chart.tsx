@@ -17,6 +17,8 @@ export interface Mark {
 /** The plot's own units; it is stretched to its room. */
 const WIDTH = 1000;
 const HEIGHT = 400;
+/** Between the names of two marks. */
+const MARK_ROW_EM = 1.3;
 
 export function Chart(props: {
   title: string;
@@ -60,9 +62,12 @@ export function Chart(props: {
           ))}
         </div>
         <div class="marks" aria-hidden="true">
-          {marks.map(({ atMs, name }) => (
-            <span key={name} style={{ left: `${x(atMs) / (WIDTH / 100)}%` }}>{name}</span>
-          ))}
+          {marks.map(({ atMs, name }, row) => {
+            const share = x(atMs) / WIDTH;
+            // Each name in a row of its own, on the side where there is room for it.
+            const side = share > 0.5 ? { right: `${100 * (1 - share)}%` } : { left: `${100 * share}%` };
+            return <span key={name} style={{ ...side, top: `${row * MARK_ROW_EM}em` }}>{name}</span>;
+          })}
         </div>
       </div>
       <div class="axis" aria-hidden="true"><span>{props.began}</span><span>{props.now}</span></div>

@@ -143,6 +143,8 @@ export class History {
       this.#productId = stock.productId;
       this.opensAtMs = opensAtMs;
       this.soldOutAfterMs = undefined;
+      // Its units were others.
+      this.points = this.points.map(({ stock: _, ...point }) => point);
       this.latency = undefined;
       this.peakAdmittedPerS = 0;
       this.peakRefusedPerS = 0;
