@@ -1,5 +1,5 @@
-//! The contract as the world may see it: without internal methods and, outside development, those for
-//! it; without the services that have only those, and without the files that hold nothing else.
+//! The contract as the world may see it: without internal methods and, outside development, those
+//! for it; without the services that have only those, and the files that hold nothing else.
 
 use std::collections::HashSet;
 

@@ -180,7 +180,7 @@ struct Shelf {
 }
 
 impl Shelf {
-    /// Takes in what was heard. The first moment without a unit is known only to who saw one before.
+    /// Takes in what was heard. The first moment without a unit is known to who saw one before.
     fn put(&mut self, stock: ProductStock) {
         let before = self.stock.as_ref().filter(|before| before.opens_at == stock.opens_at);
         let had_some = before.is_some_and(|before| units(before, |sku| sku.available) > 0);

@@ -117,7 +117,7 @@ impl Stack {
             .layer(DeclaredSizeLayer)
             // Before anything that waits or computes: a full edge must refuse at no cost.
             .layer(self.shed.clone())
-            // From here on a request is a call: it has an address, and a route or none; and whatever
+            // From here on a request is a call: it has an address, and a route or none; and what
             // becomes of an order is counted.
             .layer(admit)
             // Before the token: checking one costs more than counting, and strangers pay nothing.
