@@ -19,7 +19,9 @@ use crate::{
     place::Place,
     reflection,
     route::Table,
+    rush::RushView,
     stack::Stack,
+    tally::Tally,
     token::{Verifier, keys::Keys, revocations::Revocations},
     watch::Watches,
 };
@@ -51,31 +53,38 @@ impl App {
             payment: peer(access::Peer::Payment, &config.payment_endpoint)?,
         };
         let contract = access::descriptor_pool();
-        let table = Table::read(&contract).context("read the route table")?;
+        let table = Table::read(&contract, config.development).context("read the route table")?;
 
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut local = RoutesBuilder::default();
         local.add_service(health_service);
-        reflection::add_to(&mut local, &contract)?;
+        reflection::add_to(&mut local, &contract, config.development)?;
 
         let keys = Keys::new(forward.user.channel());
         let stale_max = config.revocations_stale_max;
         let revocations = Revocations::new(forward.user.channel(), stale_max);
+        let watches = Watches::new(
+            forward.inventory.channel(),
+            config.watchers_max,
+            config.watcher_stall,
+            shutdown.clone(),
+        );
+        let tally = config.development.then(Arc::<Tally>::default);
+        let rush = tally.as_ref().map(|tally| {
+            let stall = config.watcher_stall;
+            RushView::new(Arc::clone(tally), watches.clone(), stall, shutdown.clone())
+        });
         let ways = Arc::new(Ways {
             place: Place::new(forward.order.channel(), config.gathered()),
-            watches: Watches::new(
-                forward.inventory.channel(),
-                config.watchers_max,
-                config.watcher_stall,
-                shutdown.clone(),
-            ),
+            watches,
+            rush,
             forward,
             revocations: revocations.clone(),
             local: local.routes().prepare(),
             call_deadline: config.call_deadline,
         });
         let verifier = Verifier::new(keys.clone(), revocations.clone());
-        let stack = Arc::new(Stack::new(&config, table, verifier, Arc::clone(&ways)));
+        let stack = Arc::new(Stack::new(&config, table, tally, verifier, Arc::clone(&ways)));
         Ok(Self { stack, ways, keys, revocations, health })
     }
 

@@ -6,7 +6,7 @@ use firstcome_proto::Refusal;
 use http::Request;
 use tonic::body::Body;
 
-use crate::{route::Route, token::Verified};
+use crate::{route::Route, tally::Counted, token::Verified};
 
 /// A call, and what the layers found out about it.
 pub struct Call {
@@ -18,6 +18,8 @@ pub struct Call {
     pub route: Option<Arc<Route>>,
     /// Who calls.
     pub caller: Caller,
+    /// Told how the call ends, where that is counted.
+    pub counted: Option<Counted>,
 }
 
 /// Who calls, as far as the token says.

@@ -93,7 +93,7 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_PAYMENT_ENDPOINT")]
     pub payment_endpoint: String,
 
-    /// Development: pages of any origin may call.
+    /// Development: pages of any origin may call, and anybody may look on while a drop sells.
     #[arg(long, env = "FIRSTCOME_DEVELOPMENT", default_value_t = false,
           action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub development: bool,

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use firstcome_mesh::Deadline;
-use firstcome_proto::{Refusal, edge_v1::GetMyPageRequest};
+use firstcome_proto::{Reason, Refusal, edge_v1::GetMyPageRequest};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request};
 use prost::Message as _;
@@ -23,8 +23,9 @@ use crate::{
     layer::authorize::Allowed,
     living::while_living,
     my_page,
-    place::{Company, Place},
+    place::{Company, Place, Told},
     route::{Kind, Route, Upstream},
+    rush::RushView,
     token::revocations::Revocations,
     watch::Watches,
     wire::{self, Response},
@@ -35,6 +36,8 @@ pub struct Ways {
     pub forward: Forward,
     pub place: Place,
     pub watches: Watches,
+    /// In development only.
+    pub rush: Option<RushView>,
     /// For streams that outlast a look at their token.
     pub revocations: Revocations,
     /// Health and reflection.
@@ -73,13 +76,12 @@ impl Service<Allowed> for Dispatch {
         // Each way is a future of its own: in a rush, a PlaceOrder should not carry around the room
         // that a forwarded stream would need.
         match route.kind {
-            Kind::PlaceOrder => {
-                Box::pin(async move { answer(ways.place_order(&route, call).await) })
-            }
+            Kind::PlaceOrder => Box::pin(async move { Ok(ways.place_order(&route, call).await) }),
             Kind::WatchStock => Box::pin(async move { answer(ways.watch_stock(call).await) }),
             Kind::Forward(upstream) => {
                 Box::pin(async move { answer(ways.forward(&route, upstream, call).await) })
             }
+            Kind::WatchRush => Box::pin(async move { answer(ways.watch_rush(call).await) }),
             Kind::MyPage => Box::pin(async move { answer(ways.my_page(call).await) }),
             Kind::Local => Box::pin(async move { ways.local.clone().call(call.request).await }),
         }
@@ -87,7 +89,16 @@ impl Service<Allowed> for Dispatch {
 }
 
 impl Ways {
-    async fn place_order(&self, route: &Route, call: Call) -> Result<Response, Status> {
+    async fn place_order(&self, route: &Route, mut call: Call) -> Response {
+        let counted = call.counted.take();
+        let told = self.order(route, call).await.unwrap_or_else(Told::refused);
+        if let Some(counted) = counted {
+            counted.answered(told.refused);
+        }
+        told.response
+    }
+
+    async fn order(&self, route: &Route, call: Call) -> Result<Told, Refusal> {
         let known = call.caller.known().ok_or_else(Refusal::internal)?;
         let buyer = known.identity.user;
         let asked = self.read(call.request).await?;
@@ -99,7 +110,8 @@ impl Ways {
             Company::Alone => {
                 // A future of its own, for the room that a forwarded stream would need.
                 let header = Some(&known.header);
-                Box::pin(self.pass_on(route, Upstream::Order, header, None, asked)).await
+                let answer = self.pass_on(route, Upstream::Order, header, None, asked);
+                Ok(Box::pin(answer).await.map_or_else(Told::refused_by, Told::passed_on))
             }
         }
     }
@@ -107,6 +119,15 @@ impl Ways {
     async fn watch_stock(&self, call: Call) -> Result<Response, Status> {
         let Asked { message, .. } = self.read(call.request).await?;
         Ok(self.watches.watch(wire::decode(&message)?)?)
+    }
+
+    async fn watch_rush(&self, call: Call) -> Result<Response, Status> {
+        let Asked { message, .. } = self.read(call.request).await?;
+        let rush = self
+            .rush
+            .as_ref()
+            .ok_or_else(|| Refusal::because(Reason::NoSuchMethod, "no such method is reachable"))?;
+        Ok(rush.watch(wire::decode(&message)?)?)
     }
 
     async fn forward(

@@ -8,7 +8,10 @@ use std::{convert::Infallible, future::Ready};
 use firstcome_proto::Refusal;
 use futures::future::Either;
 
-use crate::wire::{self, Response};
+use crate::{
+    call::Call,
+    wire::{self, Response},
+};
 
 pub mod catch_panic;
 pub mod declared_size;
@@ -27,6 +30,14 @@ pub type Verdict<F> = Either<Ready<Result<Response, Infallible>>, F>;
 /// The verdict of a layer that refuses.
 pub fn refuse<F>(refusal: Refusal) -> Verdict<F> {
     Either::Left(std::future::ready(Ok(wire::refused(&refusal.into()))))
+}
+
+/// The same, of a call that may be counted.
+pub fn refuse_call<F>(call: Call, refusal: Refusal) -> Verdict<F> {
+    if let Some(counted) = call.counted {
+        counted.answered(Some(refusal.reason()));
+    }
+    refuse(refusal)
 }
 
 /// A mock pair for the layers' tests: what is asked, and an inner service that says "passed".
@@ -52,7 +63,7 @@ pub(crate) mod mock {
     };
 
     pub fn route(method: &str) -> Arc<Route> {
-        let table = Table::read(&descriptor_pool()).expect("the contract is whole");
+        let table = Table::read(&descriptor_pool(), false).expect("the contract is whole");
         Arc::clone(table.find(&format!("/firstcome.{method}")).expect(method))
     }
 
@@ -62,6 +73,7 @@ pub(crate) mod mock {
             client: "192.0.2.1".parse().expect("an address"),
             route: Some(route(method)),
             caller: Caller::Anonymous,
+            counted: None,
         }
     }
 

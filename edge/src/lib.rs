@@ -3,9 +3,9 @@
 //!
 //! A call passes [`door`] (which dialect), the layers that [`stack`] lists, and [`dispatch`], where
 //! its way parts: forwarded as bytes ([`forward`]), gathered with others ([`place`]), fed from a
-//! stream that many share ([`watch`]), or put together from what several services say
-//! ([`my_page`]). Providers' webhooks have a way of their own
-//! ([`webhook`]).
+//! stream that many share ([`watch`]), put together from what several services say ([`my_page`]),
+//! or, in development, told from what was counted here ([`rush`]). Providers' webhooks have a way
+//! of their own ([`webhook`]).
 //!
 //! It owns no data and holds no rule of the business: what a request means is the services' word.
 
@@ -24,6 +24,7 @@ pub mod forward;
 pub mod living;
 pub mod my_page;
 pub mod place;
+pub mod rush;
 pub mod watch;
 pub mod webhook;
 
@@ -32,6 +33,7 @@ pub mod limiter;
 pub mod pages;
 pub mod reflection;
 pub mod route;
+pub mod tally;
 pub mod token;
 pub mod wire;
 

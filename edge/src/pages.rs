@@ -42,12 +42,13 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const EACH_TIME: &str = "no-cache";
 
 /// The first words of the addresses that the storefront knows (`Here` in `web/src/main.tsx`).
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "",
     "products",
     "orders",
     "cart",
     "me",
+    "rush",
     "profile",
     "addresses",
     "security",

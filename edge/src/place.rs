@@ -61,20 +61,56 @@ impl Place {
         buyer: UserId,
         message: Bytes,
         deadline: Deadline,
-    ) -> Result<Response, Status> {
+    ) -> Result<Told, Refusal> {
         let item = PlaceOrdersItem { user_id: buyer.to_wire(), request: message };
         let placement = Placement { item, deadline };
         let outcome: Outcome<Answer> = self.gathered.submit(product, placement, deadline).await;
-        match outcome.map_err(Refusal::from)? {
-            Ok(response) => Ok(wire::answer_with(&response)),
-            Err(refused) => Ok(wire::refused_with(&refused)),
-        }
+        Ok(match outcome.map_err(Refusal::from)? {
+            Ok(response) => Told { response: wire::answer_with(&response), refused: None },
+            Err(refused) => {
+                let response = wire::refused_with(&refused.headers);
+                Told { response, refused: Some(refused.reason) }
+            }
+        })
     }
 
     /// Refuses new orders and waits for those inside.
     pub async fn close(&self, within: Duration) {
         self.gathered.close(within).await;
     }
+}
+
+/// What a buyer is told.
+pub struct Told {
+    pub response: Response,
+    /// Why it is no order.
+    pub refused: Option<Reason>,
+}
+
+impl Told {
+    /// A refusal of our own.
+    pub fn refused(refusal: Refusal) -> Self {
+        let reason = refusal.reason();
+        Self { response: wire::refused(&refusal.into()), refused: Some(reason) }
+    }
+
+    /// A refusal as a status says it.
+    pub fn refused_by(status: Status) -> Self {
+        Self { refused: Some(reason_of(&status)), response: wire::refused(&status) }
+    }
+
+    /// An answer of `order` that nobody has read: who refuses says so before anything else.
+    pub fn passed_on(response: Response) -> Self {
+        let headers = response.headers();
+        let says = headers.contains_key(wire::GRPC_STATUS);
+        let status = says.then(|| Status::from_header_map(headers)).flatten();
+        let status = status.filter(|status| status.code() != Code::Ok);
+        Self { refused: status.as_ref().map(reason_of), response }
+    }
+}
+
+fn reason_of(status: &Status) -> Reason {
+    Refusal::from_status(status).reason()
 }
 
 /// With whom a PlaceOrderRequest travels.
@@ -127,7 +163,13 @@ struct Placement {
 
 /// In a sold-out rush thousands get the same refusal: its headers are made once for all buyers of
 /// a call, not once for each.
-type Answer = Result<Bytes, Arc<HeaderMap>>;
+type Answer = Result<Bytes, Arc<Refused>>;
+
+/// A refusal as it goes out, and its reason, which nobody should have to read out of it again.
+struct Refused {
+    reason: Reason,
+    headers: HeaderMap,
+}
 
 /// The call behind the queue.
 #[derive(Clone)]
@@ -167,7 +209,8 @@ impl BatchCall for Intake {
             tokio::time::sleep(pause).await;
             pause_max = (pause_max * 2).min(PAUSE_LONGEST);
         };
-        let refused = Arc::new(wire::trailers(&status));
+        let headers = wire::trailers(&status);
+        let refused = Arc::new(Refused { reason: reason_of(&status), headers });
         answers.answer_rest(|_| Err(Arc::clone(&refused)));
     }
 }
@@ -196,8 +239,10 @@ impl Intake {
         while let Some(response) = stream.message().await? {
             for SharedRefusal { refusal, indexes } in response.refused {
                 let refusal = refusal.unwrap_or_else(Refusal::internal);
-                debug_assert_ne!(refusal.reason(), Reason::Unspecified, "a refusal has a reason");
-                let refused = Arc::new(wire::trailers(&refusal.into()));
+                let reason = refusal.reason();
+                debug_assert_ne!(reason, Reason::Unspecified, "a refusal has a reason");
+                let headers = wire::trailers(&refusal.into());
+                let refused = Arc::new(Refused { reason, headers });
                 for index in indexes {
                     if let Some(place) = take(&mut open, index) {
                         answers.answer(place, Err(Arc::clone(&refused)));

@@ -9,10 +9,11 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;
 
 /// The methods whose answers the edge makes itself.
-const TYPED: [(&str, Kind); 3] = [
+const TYPED: [(&str, Kind); 4] = [
     ("/firstcome.order.v1.OrderService/PlaceOrder", Kind::PlaceOrder),
     ("/firstcome.inventory.v1.StockService/WatchStock", Kind::WatchStock),
     ("/firstcome.edge.v1.ShopService/GetMyPage", Kind::MyPage),
+    ("/firstcome.edge.v1.RushService/WatchRush", Kind::WatchRush),
 ];
 
 /// The methods that are watched closely, and why.
@@ -76,6 +77,8 @@ pub enum Kind {
     WatchStock,
     /// Gathered from several services.
     MyPage,
+    /// Told from what is counted here.
+    WatchRush,
     /// Health and reflection: the edge's own.
     Local,
 }
@@ -99,8 +102,9 @@ pub struct Route {
 pub struct Table(Arc<HashMap<String, Arc<Route>>>);
 
 impl Table {
-    /// Reads the contract; fails on what the edge could not serve.
-    pub fn read(contract: &DescriptorPool) -> anyhow::Result<Self> {
+    /// Reads the contract; fails on what the edge could not serve. What is for development has a
+    /// route where the edge is `in_development`.
+    pub fn read(contract: &DescriptorPool, in_development: bool) -> anyhow::Result<Self> {
         let mut routes = HashMap::new();
         for method in methods(contract) {
             let path = access::path_of(&method);
@@ -114,6 +118,7 @@ impl Table {
                 bail!("the contract has no {path}");
             }
         }
+        routes.retain(|_, route| in_development || route.access != Access::Development);
         for set in [
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
@@ -149,7 +154,7 @@ fn route(method: &MethodDescriptor) -> anyhow::Result<Option<Route>> {
     match access {
         Access::Internal => return Ok(None),
         Access::Unspecified => bail!("it does not say who may call it"),
-        Access::Public | Access::User | Access::Admin => {}
+        Access::Public | Access::User | Access::Admin | Access::Development => {}
     }
     if method.is_client_streaming() {
         bail!("it takes a stream, which the edge does not bound yet");
@@ -191,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_table_is_the_contract() {
-        let table = Table::read(&access::descriptor_pool()).unwrap();
+        let table = Table::read(&access::descriptor_pool(), true).unwrap();
         let cases = [
             ("user.v1.AccountService/LogIn", Access::Public, Kind::Forward(Upstream::User)),
             ("user.v1.AccountService/LogOut", Access::User, Kind::Forward(Upstream::User)),
@@ -209,6 +214,7 @@ mod tests {
                 Kind::Forward(Upstream::Payment),
             ),
             ("edge.v1.ShopService/GetMyPage", Access::User, Kind::MyPage),
+            ("edge.v1.RushService/WatchRush", Access::Development, Kind::WatchRush),
         ];
         for (name, access, kind) in cases {
             let route = table.find(&format!("/firstcome.{name}")).expect(name);
@@ -226,7 +232,7 @@ mod tests {
     #[test]
     fn no_internal_method_has_a_route() {
         let contract = access::descriptor_pool();
-        let table = Table::read(&contract).unwrap();
+        let table = Table::read(&contract, true).unwrap();
         let internal: Vec<_> = methods(&contract)
             .into_iter()
             .filter(|method| access::of_method(method) == Access::Internal)
@@ -235,5 +241,14 @@ mod tests {
         for method in internal {
             assert!(table.find(&access::path_of(&method)).is_none(), "{}", method.full_name());
         }
+    }
+
+    #[test]
+    fn outside_development_nothing_else_is_missing_than_what_is_for_it() {
+        let contract = access::descriptor_pool();
+        let tables = [true, false].map(|it| Table::read(&contract, it).unwrap());
+        let [everywhere, outside] = tables.each_ref().map(|table| table.paths().count());
+        assert_eq!(everywhere - outside, 1);
+        assert!(tables[1].find("/firstcome.edge.v1.RushService/WatchRush").is_none());
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     limiter::Limits,
     pages,
     route::{Class, Table},
+    tally::Tally,
     token::Verifier,
     webhook::{PlainLayer, Webhooks},
     wire::Response,
@@ -33,6 +34,7 @@ pub struct Stack {
     shed: ShedLayer,
     proxies: TrustedProxies,
     table: Table,
+    tally: Option<Arc<Tally>>,
     addresses: AddressLimitLayer,
     tokens: AuthenticateLayer,
     users: UserLimitLayer,
@@ -41,14 +43,21 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// The stack in front of these ways.
-    pub fn new(config: &Config, table: Table, verifier: Verifier, ways: Arc<Ways>) -> Self {
+    /// The stack in front of these ways. In development, orders are counted.
+    pub fn new(
+        config: &Config,
+        table: Table,
+        tally: Option<Arc<Tally>>,
+        verifier: Verifier,
+        ways: Arc<Ways>,
+    ) -> Self {
         Self {
             cors: door::cors(config),
             pages: pages::pages(),
             shed: ShedLayer::new(config.calls_max),
             proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             table,
+            tally,
             addresses: AddressLimitLayer {
                 limits: Limits::new(
                     "address",
@@ -85,7 +94,12 @@ impl Stack {
         + 'static
         + use<>,
     > {
-        let admit = AdmitLayer { peer, proxies: self.proxies.clone(), table: self.table.clone() };
+        let admit = AdmitLayer {
+            peer,
+            proxies: self.proxies.clone(),
+            table: self.table.clone(),
+            tally: self.tally.clone(),
+        };
         let webhooks = ServiceBuilder::new()
             // Outermost: what the layers below say in gRPC, a provider hears in plain HTTP.
             .layer(PlainLayer)
@@ -103,7 +117,8 @@ impl Stack {
             .layer(DeclaredSizeLayer)
             // Before anything that waits or computes: a full edge must refuse at no cost.
             .layer(self.shed.clone())
-            // From here on a request is a call: it has an address, and a route or none.
+            // From here on a request is a call: it has an address, and a route or none; and what
+            // becomes of an order is counted.
             .layer(admit)
             // Before the token: checking one costs more than counting, and strangers pay nothing.
             .layer(self.addresses.clone())

@@ -93,9 +93,36 @@ impl Watches {
         let full = || Refusal::because(Reason::Overloaded, "too many watch").retry_after(RETRY);
         let place = Arc::clone(&self.inner.watchers).try_acquire_owned().map_err(|_| full())?;
         let feed = self.inner.subscribe(request.product_id).ok_or_else(full)?;
-        let (frames, outlet) = mpsc::channel(1);
+        let (frames, answer) = stream();
         tokio::spawn(write(feed, frames, self.inner.stall, place));
-        Ok(wire::streaming(Body::new(Stream { outlet, has_ended: false })))
+        Ok(answer)
+    }
+
+    /// A product's news for somebody inside; `None` when too many products are watched.
+    pub fn news(&self, product: String) -> Option<News> {
+        let mut feed = self.inner.subscribe(product)?;
+        feed.mark_changed();
+        Some(News { feed })
+    }
+}
+
+/// What a feed says, one after the other; who is slow skips what is old.
+pub struct News {
+    feed: watch::Receiver<Latest>,
+}
+
+impl News {
+    /// The latest stock, as it goes on the wire, once it is newer than the last; or why there is no
+    /// more. Nothing is lost when the answer is not waited for.
+    pub async fn next(&mut self) -> Result<Bytes, Status> {
+        loop {
+            self.feed.changed().await.map_err(|_| stopping())?;
+            match self.feed.borrow_and_update().clone() {
+                Latest::Silence => {}
+                Latest::Stock(stock) => return Ok(stock),
+                Latest::Ended(status) => return Err(Status::clone(&status)),
+            }
+        }
     }
 }
 
@@ -204,7 +231,8 @@ fn update_interval(watchers: usize) -> Duration {
     wanted.clamp(UPDATE_INTERVAL, UPDATE_INTERVAL_LONGEST)
 }
 
-fn stopping() -> Status {
+/// The end of every stream when the edge ends.
+pub fn stopping() -> Status {
     Refusal::because(Reason::Overloaded, "the edge is stopping").retry_after(RETRY).into()
 }
 
@@ -239,6 +267,13 @@ async fn write(
             changed = feed.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// A stream: where frames go in, and the answer that carries them. Whoever closes it without
+/// trailers finds its reader too slow.
+pub fn stream() -> (mpsc::Sender<Frame<Bytes>>, Response) {
+    let (frames, outlet) = mpsc::channel(1);
+    (frames, wire::streaming(Body::new(Stream { outlet, has_ended: false })))
 }
 
 /// A watcher's side of the stream.

@@ -15,6 +15,8 @@ mod my_page;
 mod orders;
 #[path = "it/revocations.rs"]
 mod revocations;
+#[path = "it/rush.rs"]
+mod rush;
 #[path = "it/tokens.rs"]
 mod tokens;
 #[path = "it/watching.rs"]

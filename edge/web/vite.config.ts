@@ -10,7 +10,8 @@ const proxy = { "^/firstcome\\.": { target: edge } };
 export default defineConfig({
   build: {
     target: "es2022",
-    // One script and one sheet: a page this small gains nothing by parts.
+    // One script and one sheet for visitors: a page this small gains nothing by parts. The rush view
+    // has its own, which few load.
     modulePreload: { polyfill: false },
     // The names end in a digest of the contents, so they may be cached for ever.
     assetsDir: "assets",

@@ -102,6 +102,11 @@ impl RushArgs {
     }
 }
 
+/// The page that shows a rush as it runs.
+pub fn rush_view(mesh: &Address) -> String {
+    format!("{}/rush", mesh.endpoint(Service::Edge))
+}
+
 /// A rush that is over, its books unchecked.
 struct Storm {
     run: String,
@@ -171,7 +176,7 @@ impl Storm {
 
 async fn storm(mesh: &Address, args: &RushArgs) -> Result<Storm> {
     let run = format!("{:08x}", rand::random::<u32>());
-    let progress = Progress::start(args, &run);
+    let progress = Progress::start(mesh, args, &run);
     let channels: Vec<Channel> = (0..args.connections)
         .map(|_| upstream::channel(mesh.endpoint(Service::Edge)))
         .collect::<Result<_, _>>()

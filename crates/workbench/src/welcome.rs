@@ -7,6 +7,7 @@ use firstcome_proto::inventory_v1::Product;
 
 use crate::{
     counter::{Account, DEMO_PASSWORD, Goods},
+    rush,
     up::Up,
 };
 
@@ -40,6 +41,7 @@ impl Welcome<'_> {
         writeln!(f, "\nfirstcome is up.\n")?;
         let edge = address.endpoint(Service::Edge);
         writeln!(f, "  shop      {edge} (gRPC and grpc-web)")?;
+        writeln!(f, "  rushes    {} (as they run)", rush::rush_view(address))?;
         for service in Service::ALL.into_iter().filter(|service| *service != Service::Edge) {
             let name = service.name().trim_start_matches("firstcome-");
             writeln!(f, "  {name:<9} {}", address.endpoint(service))?;

@@ -10,7 +10,7 @@ use std::{
 use futures::future::Either;
 use tower::{Layer, Service};
 
-use super::{Verdict, refuse};
+use super::{Verdict, refuse_call};
 use crate::{address, call::Call, limiter::Limits, wire::Response};
 
 /// Makes [`AddressLimit`].
@@ -50,7 +50,7 @@ where
         let address = address::counted_as(call.client);
         let classes = call.route.as_ref().map_or(&[][..], |route| route.classes);
         if let Err(refusal) = self.limits.check(&address, classes) {
-            return refuse(refusal);
+            return refuse_call(call, refusal);
         }
         Either::Right(self.inner.call(call))
     }

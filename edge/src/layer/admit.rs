@@ -1,4 +1,5 @@
-//! An HTTP request becomes a [`Call`]: where it is from, and what it calls.
+//! An HTTP request becomes a [`Call`]: where it is from, and what it calls. In development, a
+//! PlaceOrder is counted from here on.
 
 use std::{
     convert::Infallible,
@@ -14,7 +15,8 @@ use tower::{Layer, Service};
 use crate::{
     address::TrustedProxies,
     call::{Call, Caller},
-    route::Table,
+    route::{Kind, Table},
+    tally::Tally,
     wire::Response,
 };
 
@@ -27,6 +29,8 @@ pub struct AdmitLayer {
     pub proxies: TrustedProxies,
     /// What can be called.
     pub table: Table,
+    /// Where orders are counted; in development only.
+    pub tally: Option<Arc<Tally>>,
 }
 
 impl<S> Layer<S> for AdmitLayer {
@@ -58,6 +62,8 @@ where
     fn call(&mut self, request: Request<Body>) -> S::Future {
         let client = self.known.proxies.client(self.known.peer, request.headers());
         let route = self.known.table.find(request.uri().path()).map(Arc::clone);
-        self.inner.call(Call { request, client, route, caller: Caller::Anonymous })
+        let is_order = route.as_ref().is_some_and(|route| route.kind == Kind::PlaceOrder);
+        let counted = self.known.tally.as_ref().filter(|_| is_order).map(Tally::begin);
+        self.inner.call(Call { request, client, route, caller: Caller::Anonymous, counted })
     }
 }

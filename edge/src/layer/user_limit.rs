@@ -13,7 +13,7 @@ use firstcome_proto::UserId;
 use futures::future::Either;
 use tower::{Layer, Service};
 
-use super::{Verdict, refuse};
+use super::{Verdict, refuse_call};
 use crate::{call::Call, limiter::Limits, wire::Response};
 
 /// Makes [`UserLimit`].
@@ -57,7 +57,7 @@ where
         if let Some(user) = user.filter(|user| !exempt.contains(user)) {
             let classes = call.route.as_ref().map_or(&[][..], |route| route.classes);
             if let Err(refusal) = limits.check(&user, classes) {
-                return refuse(refusal);
+                return refuse_call(call, refusal);
             }
         }
         Either::Right(self.inner.call(call))

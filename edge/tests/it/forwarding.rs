@@ -39,7 +39,7 @@ async fn every_public_path_reaches_its_service_and_no_internal_one_does() {
     let admin = mesh.signer.sign(&claims(Uuid::new_v4(), "admin"));
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {admin}").parse().unwrap());
-    let typed = ["PlaceOrder", "WatchStock", "GetMyPage"];
+    let typed = ["PlaceOrder", "WatchStock", "GetMyPage", "WatchRush"];
 
     let contract = access::descriptor_pool();
     let methods = contract.services().flat_map(|s| s.methods().collect::<Vec<_>>());
@@ -221,6 +221,7 @@ async fn a_service_that_is_gone_is_unavailable_and_back_when_it_is_back() {
 async fn reflection_lists_what_may_be_called_in_both_versions() {
     let mesh = Mesh::start().await;
     let want = [
+        "firstcome.edge.v1.RushService",
         "firstcome.edge.v1.ShopService",
         "firstcome.inventory.v1.CatalogService",
         "firstcome.inventory.v1.StockService",

@@ -70,7 +70,8 @@ function transport(...interceptors: Interceptor[]) {
   });
 }
 
-const anybody = transport();
+/** To where the page came from, as nobody in particular. */
+export const anybody = transport();
 const user = transport(asUser);
 
 export const account = createClient(AccountService, anybody);

@@ -22,6 +22,12 @@ export function money(amount: Money | undefined): string {
   }
 }
 
+/** A number with as many digits after the point. */
+export function figure(value: number, digits = 0): string {
+  const format = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return new Intl.NumberFormat(locale(), format).format(value);
+}
+
 /** Milliseconds since 1970. */
 export function ms(timestamp: Timestamp | undefined): number | undefined {
   return timestamp === undefined ? undefined : timestampMs(timestamp);

@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import { polite, urgent } from "./announce";
 import { mine, options, persist, session } from "./api";
 import { type Language, language, LANGUAGES, switchTo } from "./language";
+import { Lazily } from "./lazily";
 import { Account } from "./pages/account";
 import { AddressBook } from "./pages/addresses";
 import { Cart } from "./pages/cart";
@@ -102,6 +103,8 @@ function Here(props: { path: string }) {
       return <AddressBook />;
     case "security":
       return <Security />;
+    case "rush":
+      return <Lazily load={rushPage} with={{ productId: id }} />;
     case "log-in":
     case "sign-up":
     case "verify":
@@ -111,6 +114,8 @@ function Here(props: { path: string }) {
       return <Nowhere />;
   }
 }
+
+const rushPage = () => import("./pages/rush").then(({ RushPage }) => RushPage);
 
 function Nowhere() {
   const texts = useTexts();

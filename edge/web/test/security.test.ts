@@ -12,7 +12,7 @@ test("the page is developed under the policy under which it is served", () => {
 });
 
 test("the edge knows the addresses that the page knows", () => {
-  const served = /const PLACES: [^=]*= \[([^\]]*)\]/.exec(pages)?.[1] ?? "";
+  const served = /const PLACES: [^=]*=\s*\[([^\]]*)\]/.exec(pages)?.[1] ?? "";
   const main = readFileSync(new URL("../src/main.tsx", import.meta.url), "utf8");
   const known = [...main.matchAll(/case "([^"]*)":/g)].map((found) => found[1]);
   assert.deepEqual([...served.matchAll(/"([^"]*)"/g)].map((found) => found[1]).sort(), known.sort());

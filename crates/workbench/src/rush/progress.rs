@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use firstcome_local::Address;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{RushArgs, stampede::Stampede};
+use super::{RushArgs, rush_view, stampede::Stampede};
 
 /// How often the bars move.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -22,9 +23,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Says what is about to happen.
-    pub fn start(args: &RushArgs, run: &str) -> Self {
+    /// Says what is about to happen, and where it can be watched: before the buyers are gathered,
+    /// which leaves time to open a page.
+    pub fn start(mesh: &Address, args: &RushArgs, run: &str) -> Self {
         eprintln!("rush {run}: {} buyers, {} units", args.buyers, args.stock);
+        eprintln!("  watch it in a browser: {}", rush_view(mesh));
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let bar = |name: &'static str, length: u32| {
             let style =
