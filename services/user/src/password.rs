@@ -1,10 +1,11 @@
-//! Password hashing: argon2id on threads of its own, never on a runtime thread, never on all cores at
-//! once, and always behind everybody else who wants a core: a thousand log-ins at the opening of a
-//! drop must not slow those who are already in.
+//! Password hashing: argon2id on threads of its own, never on a runtime thread, never on all cores
+//! at once, and always behind everybody else who wants a core: a thousand log-ins at the opening of
+//! a drop must not slow those who are already in.
 
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, available_parallelism},
@@ -27,9 +28,9 @@ const LANES: u32 = 1;
 /// Passwords that may wait for a core. At 20 ms each, the last waits a second or so on a machine
 /// that has time.
 const QUEUE_MAX: usize = 64;
-/// How far hashing stands back: at 5 a thread gets a quarter of a core that another wants too, and all
-/// of one that nobody wants. At 10, a tenth, a thousand people did not come in for minutes while a
-/// drop sold at half of what it can (`cargo xtask bench login-storm`).
+/// How far hashing stands back: at 5 a thread gets a quarter of a core that another wants too, and
+/// all of one that nobody wants. At 10, a tenth, a thousand people did not come in for minutes
+/// while a drop sold at half of what it can (`cargo xtask bench login-storm`).
 const NICENESS: i32 = 5;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -40,6 +41,7 @@ pub struct Hasher {
     jobs: SyncSender<Job>,
     /// Of no password at all: what an unknown address is checked against.
     decoy: Arc<str>,
+    hashed: Arc<AtomicU64>,
 }
 
 impl Hasher {
@@ -54,7 +56,12 @@ impl Hasher {
                 .spawn(move || hash_until_dropped(&waiting))
                 .expect("a process that starts has room for a thread");
         }
-        Self { jobs, decoy: decoy().into() }
+        Self { jobs, decoy: decoy().into(), hashed: Arc::default() }
+    }
+
+    /// How many passwords were hashed or verified so far: what an answer cost.
+    pub fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
     }
 
     /// The PHC string of a password under a new salt.
@@ -97,7 +104,9 @@ impl Hasher {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Disconnected(_) => Error::internal("hash a password", "no thread left"),
         })?;
-        result.await.map_err(|error| Error::internal("hash a password", error))
+        let result = result.await.map_err(|error| Error::internal("hash a password", error))?;
+        self.hashed.fetch_add(1, Ordering::Relaxed);
+        Ok(result)
     }
 }
 
