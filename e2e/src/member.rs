@@ -40,10 +40,10 @@ impl Member {
     /// An account of a new address, and its first device.
     pub async fn join(shop: &Shop) -> Result<Self> {
         let email = new_email();
-        let asked = from_anywhere(sign_up(&email));
-        AccountServiceClient::new(shop.channel.clone()).sign_up(asked).await.context("sign up")?;
+        let token = join_in(shop, sign_up(&email)).await;
+        let token = token.map_err(|refusal| anyhow!("sign up: {}", refusal.message))?;
         let code = code_of_mail(shop, &email, 1).await;
-        let verified = verify(shop, &email, &code).await;
+        let verified = verify(shop, &email, &code, &token).await;
         verified.map_err(|refusal| anyhow!("verify: {}", refusal.message))?;
         Self::on_device(shop, &email, PASSWORD, "first device").await.context("log in")
     }
@@ -150,9 +150,21 @@ pub fn sign_up(email: &str) -> SignUpRequest {
     }
 }
 
+/// SignUp from anywhere; gives the token that the sign-up is verified with.
+pub async fn join_in(shop: &Shop, sign_up: SignUpRequest) -> Result<String, Refusal> {
+    let request = from_anywhere(sign_up);
+    let answer = AccountServiceClient::new(shop.channel.clone()).sign_up(request).await;
+    let answer = answer.map_err(|status| Refusal::from_status(&status))?;
+    Ok(answer.into_inner().sign_up_token)
+}
+
 /// VerifyEmail.
-pub async fn verify(shop: &Shop, email: &str, code: &str) -> Result<(), Refusal> {
-    let request = VerifyEmailRequest { email: email.to_owned(), code: code.to_owned() };
+pub async fn verify(shop: &Shop, email: &str, code: &str, token: &str) -> Result<(), Refusal> {
+    let request = VerifyEmailRequest {
+        email: email.to_owned(),
+        code: code.to_owned(),
+        sign_up_token: token.to_owned(),
+    };
     let request = from_anywhere(request);
     let answer = AccountServiceClient::new(shop.channel.clone()).verify_email(request).await;
     answer.map(drop).map_err(|status| Refusal::from_status(&status))
@@ -162,10 +174,19 @@ pub async fn verify(shop: &Shop, email: &str, code: &str) -> Result<(), Refusal>
 pub async fn code_of_mail(shop: &Shop, email: &str, number: usize) -> String {
     let mails = || mails_in(&shop.mesh.address().mail, email);
     eventually(MAIL_PATIENCE, || async { mails().len() >= number }).await;
-    let mail = &mails()[number - 1];
-    let (_, body) = mail.split_once("\n\n").expect("a body");
-    let mut words = body.split(|letter: char| !letter.is_ascii_digit());
-    words.find(|word| word.len() == 6).expect("a code").to_owned()
+    code_in(&mails()[number - 1]).expect("a code")
+}
+
+/// The code in a mail: six digits, or eight capitals and digits; an address may have as many.
+pub fn code_in(mail: &str) -> Option<String> {
+    let (_, body) = mail.split_once("\n\n")?;
+    let is_code = |word: &&str| match word.len() {
+        6 => word.bytes().all(|byte| byte.is_ascii_digit()),
+        8 => word.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()),
+        _ => false,
+    };
+    let mut words = body.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.find(is_code).map(str::to_owned)
 }
 
 /// Why a call was refused.

@@ -34,6 +34,8 @@ mod privacy;
 mod purchase;
 #[path = "it/races.rs"]
 mod races;
+#[path = "it/rubbish.rs"]
+mod rubbish;
 #[path = "it/sale.rs"]
 mod sale;
 // The load would only be a debug build's own.

@@ -3,8 +3,14 @@
 
 use std::time::Duration;
 
-use firstcome_e2e::{Shop, scenario};
+use firstcome_e2e::{
+    Shop,
+    member::{Member, PASSWORD},
+    scenario,
+};
 use firstcome_local::Service;
+use firstcome_proto::user_v1::ChangePasswordRequest;
+use firstcome_testkit::eventually;
 
 /// Each is reached by a small sale.
 const INVENTORY: [&str; 7] = [
@@ -77,4 +83,25 @@ async fn order_may_die_between_any_two_steps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn payment_may_die_between_any_two_steps() {
     survives(Service::Payment, &PAYMENT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_password_is_told_of_though_user_dies_at_once() {
+    let shop = Shop::own(&[]).await.unwrap();
+    let member = Member::join(&shop).await.unwrap();
+    let point = Some("user.after_password");
+    shop.mesh.set_env(Service::User, "FIRSTCOME_FAILPOINT", point);
+    shop.mesh.restart(Service::User).await.unwrap();
+    let change = member.call(ChangePasswordRequest {
+        old_password: PASSWORD.into(),
+        new_password: "other-pairs-5!".into(),
+    });
+    member.accounts().change_password(change).await.map(drop).unwrap_err();
+    shop.mesh.wait_until_ended(Service::User, Duration::from_secs(30)).await.unwrap();
+    shop.mesh.set_env(Service::User, "FIRSTCOME_FAILPOINT", None);
+    shop.mesh.start_again(Service::User).await.unwrap();
+    let told = |mail: &String| mail.contains("password was changed");
+    let is_told = || async { member.mails().iter().any(told) };
+    eventually(Duration::from_secs(60), is_told).await;
+    Member::on_device(&shop, &member.email, "other-pairs-5!", "").await.unwrap();
 }

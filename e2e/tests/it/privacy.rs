@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firstcome_e2e::{
     Shop,
-    member::{self, Member, code_of_mail, verify},
+    member::{self, Member, code_in, code_of_mail, join_in, verify},
     shop::Terms,
 };
 use firstcome_local::{Role, Service};
@@ -14,7 +14,8 @@ use firstcome_proto::{
     order_v1::{OrderState, PayOrderRequest, pay_order_request::Destination},
     user_v1::{
         CreateAddressRequest, GetProfileRequest, Profile, RequestPasswordResetRequest,
-        SignUpRequest, UpdateProfileRequest, account_service_client::AccountServiceClient,
+        ResetPasswordRequest, SignUpRequest, UpdateProfileRequest,
+        account_service_client::AccountServiceClient,
     },
 };
 use firstcome_testkit::eventually;
@@ -33,6 +34,7 @@ const GREETING: &str = "Hullaballoo";
 const RECIPIENT: &str = "Drosselbart";
 const LINE: &str = "77 Nachtigallenweg";
 const CITY: &str = "Xanadupolis";
+const NEW_PASSWORD: &str = "Other-secret-88";
 const DEVICE: &str = "Quollphone";
 const DAY: (Service, &str, &str) = (Service::Order, "FIRSTCOME_DAY", "500ms");
 
@@ -60,10 +62,10 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
     let sign_up =
         SignUpRequest { name: NAME.into(), phone: PHONE.into(), ..member::sign_up(&email) };
     let mut accounts = AccountServiceClient::new(shop.channel.clone());
-    accounts.sign_up(sign_up).await.unwrap();
+    let token = join_in(&shop, sign_up).await.unwrap();
     let code = code_of_mail(&shop, &email, 1).await;
-    verify(&shop, &email, "000000").await.ok();
-    verify(&shop, &email, &code).await.unwrap();
+    verify(&shop, &email, "000000", &token).await.ok();
+    verify(&shop, &email, &code, &token).await.unwrap();
     let wrong = "Wrong-secret-77";
     Member::on_device(&shop, &email, wrong, DEVICE).await.map(drop).unwrap_err();
     let customer = Member::on_device(&shop, &email, member::PASSWORD, DEVICE).await.unwrap();
@@ -102,7 +104,19 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
         accounts.clone().request_password_reset(reset).await.is_ok()
     };
     eventually(Duration::from_secs(90), asked).await;
-    let shipped = || async { customer.mails().len() >= 4 };
+    let for_password = || customer.mails().iter().filter_map(|mail| code_in(mail)).nth(1);
+    eventually(PATIENCE, || async { for_password().is_some() }).await;
+    let for_password = for_password().unwrap();
+    let reset = |code: &str| ResetPasswordRequest {
+        email: email.clone(),
+        code: code.to_owned(),
+        new_password: NEW_PASSWORD.into(),
+    };
+    let guess = accounts.reset_password(member::from_anywhere(reset("CDFGHJKM"))).await;
+    guess.map(drop).unwrap_err();
+    accounts.reset_password(member::from_anywhere(reset(&for_password))).await.unwrap();
+    let customer = Member::on_device(&shop, &email, NEW_PASSWORD, DEVICE).await.unwrap();
+    let shipped = || async { customer.mails().len() >= 5 };
     eventually(PATIENCE, shipped).await;
     customer.profiles().get_profile(customer.call(GetProfileRequest {})).await.unwrap();
 
@@ -121,6 +135,9 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
         &customer.address,
         wrong,
         member::PASSWORD,
+        NEW_PASSWORD,
+        &token,
+        &for_password,
         &customer.tokens.access_token,
         &customer.tokens.refresh_token,
     ];
@@ -129,8 +146,14 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
             assert!(!text.contains(word), "{word:?} stands in {place}");
         }
     };
+    // Six digits may stand in any number; by themselves they would be the code.
+    let no_code = |place: &str, text: &str| {
+        let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+        assert!(!words.any(|word| word == code), "the code of the sign-up stands in {place}");
+    };
     for (name, text) in logs(&shop) {
         found(&name, &text);
+        no_code(&name, &text);
     }
     let (mut seen, id) = (0, customer.user.to_string());
     for role in [Role::User, Role::Inventory, Role::Order, Role::Payment, Role::Sandbox] {
@@ -142,6 +165,7 @@ async fn one_customer_is_found_in_no_log_no_table_and_no_stream() {
     assert!(seen > 5, "the customer's rows were among them");
     for (key, value) in redis(&shop).await {
         found(&key, &format!("{key} {value}"));
+        no_code(&key, &value);
     }
 }
 
@@ -163,7 +187,7 @@ fn logs(shop: &Shop) -> Vec<(String, String)> {
 }
 
 /// Every row of a schema, as text, and its bytes as text too.
-async fn rows(shop: &Shop, role: Role) -> Vec<(String, String)> {
+pub async fn rows(shop: &Shop, role: Role) -> Vec<(String, String)> {
     let pool = PgPool::connect(shop.mesh.address().database_url(role)).await.unwrap();
     let tables = "select quote_ident(table_name) from information_schema.tables
         where table_schema = current_schema()";

@@ -30,7 +30,7 @@ async fn a_stranger_signs_up_buys_and_pays() {
         password: password.into(),
         phone: "+821012345678".into(),
     };
-    accounts.sign_up(sign_up).await.unwrap();
+    let sign_up_token = accounts.sign_up(sign_up).await.unwrap().into_inner().sign_up_token;
 
     let log_in = LogInRequest {
         email: email.clone(),
@@ -44,7 +44,8 @@ async fn a_stranger_signs_up_buys_and_pays() {
 
     let code =
         firstcome_workbench::rush::mailed_code(&shop.mesh.address().mail, &email).await.unwrap();
-    accounts.verify_email(VerifyEmailRequest { email, code }).await.unwrap();
+    let verify = VerifyEmailRequest { email, code, sign_up_token };
+    accounts.verify_email(verify).await.unwrap();
     let session = accounts.log_in(log_in).await.unwrap().into_inner();
     let buyer = firstcome_e2e::Buyer::new(
         shop.channel.clone(),

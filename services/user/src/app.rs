@@ -17,6 +17,7 @@ use firstcome_redis::RedisPool;
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use crate::{
     account::{Email, Password},
@@ -162,22 +163,30 @@ impl App {
 
 /// Brings the schema up to date, and seals what the last release left in the clear. Once the last
 /// process of that release is gone, it is worth running again.
+///
+/// # Errors
+/// After all that can be done is done: accounts that are left in the clear, because another one has
+/// their address. They are named by their ids; an operator decides.
 pub async fn migrate(upkeep: &Upkeep) -> anyhow::Result<()> {
     let Upkeep { database, keys } = upkeep;
     Pool::migrate(&database.database_url, &MIGRATIONS).await.context("schema")?;
     let store = Store::connect(&database.database_url, keys, 1).await.context("database")?;
     store.seal_keys().await.context("seal keys")?;
     store.erase_clear().await.context("erase what is deleted")?;
-    let mut sealed = 0;
-    loop {
-        let rows = store.seal_clear().await.context("seal what is clear")?;
-        sealed += rows;
-        if rows == 0 {
-            break;
-        }
+    let (mut sealed, mut deleted, mut left, mut after) = (0, 0, Vec::new(), Uuid::nil());
+    while let Some(batch) = store.seal_clear(after).await.context("seal what is clear")? {
+        sealed += batch.sealed;
+        deleted += batch.deleted;
+        left.extend(batch.left.iter().map(Uuid::to_string));
+        after = batch.last;
     }
     store.close().await;
-    tracing::info!(accounts = sealed, "sealed what was clear");
+    tracing::info!(accounts = sealed, twins = deleted, "sealed what was clear");
+    for account in &left {
+        tracing::warn!(account, "an account is left in the clear: another has its address");
+    }
+    let left = left.join(", ");
+    ensure!(left.is_empty(), "left in the clear, because another account has the address: {left}");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     account::{Device, Email, Password, Role, SignUp, SignUpId, State},
-    code::{Code, Codes, Demand, Purpose, Subject},
+    code::{Code, Codes, Demand, Purpose, SignUpToken, Subject},
     error::Error,
     guard::Guard,
     letter::{Letter, Matter},
@@ -69,38 +69,49 @@ pub struct Tokens {
 }
 
 impl Door {
-    /// Saves the account, keeps a code, and mails it; answers how long the code lives. An address
-    /// with an account takes the same steps: its code is mailed to nobody and activates nothing.
-    pub async fn sign_up(&self, signup: SignUp) -> Result<Duration, Error> {
+    /// Saves the account, keeps a code, and mails it; answers how long the code lives, and with the
+    /// token that it is good with. An address with an account takes the same steps: its code is
+    /// mailed to nobody and activates nothing.
+    pub async fn sign_up(
+        &self,
+        signup: SignUp,
+        from: Option<IpAddr>,
+    ) -> Result<(Duration, SignUpToken), Error> {
         let id = SignUpId(Uuid::new_v4());
         // First, so that a call that is refused because too many wait takes none of the mails that
         // the address may be sent. Before anything is saved: whoever has had them leaves no trace.
         let password_hash = self.guard.hasher.hash(signup.password.clone()).await?;
-        self.codes.pace(Purpose::Verify, &signup.email, Demand::SignUp).await?;
-        let new = self.guard.store.sign_up(id, &signup, &password_hash).await?;
+        self.codes.pace(Purpose::Verify, &signup.email, Demand::SignUp, from).await?;
+        let saved = self.guard.store.sign_up(id, &signup, &password_hash).await?;
         failpoint::hit("user.after_signup");
-        let code = Code::generate();
-        let subject = new.unwrap_or_else(Subject::nothing);
-        self.codes.put(Purpose::Verify, &signup.email, &code, subject).await?;
+        let code = Code::generate(Purpose::Verify);
+        self.codes.put(Purpose::Verify, &signup.email, &code, saved.subject).await?;
         failpoint::hit("user.after_code");
         let (to, ttl) = (signup.email, self.codes.ttl());
-        let is_new = new.is_some();
-        let matter = if is_new { Matter::SignUpCode { code, ttl } } else { Matter::AlreadyHere };
-        self.letters.post(Letter { to, language: signup.language, matter }).await?;
-        Ok(ttl)
+        let (language, matter) = match saved.owner {
+            None => (signup.language, Matter::SignUpCode { code, ttl }),
+            // Who reads it is not who signed up.
+            Some(language) => (language, Matter::AlreadyHere),
+        };
+        self.letters.post(Letter { to, language, matter }).await?;
+        Ok((ttl, self.codes.sign_up_token(id)))
     }
 
     /// Mails another code for a sign-up that waits for one, in place of the last; of any other
     /// address nobody is mailed. Answers how long the code lives.
-    pub async fn resend_verification(&self, email: Email) -> Result<Duration, Error> {
-        self.codes.pace(Purpose::Verify, &email, Demand::Reader).await?;
+    pub async fn resend_verification(
+        &self,
+        email: Email,
+        from: Option<IpAddr>,
+    ) -> Result<Duration, Error> {
+        self.codes.pace(Purpose::Verify, &email, Demand::Reader, from).await?;
         let unverified = self.guard.store.unverified(&email).await?;
-        let code = Code::generate();
+        let code = Code::generate(Purpose::Verify);
         let subject = unverified.map_or_else(Subject::nothing, |(subject, _)| subject);
         self.codes.put(Purpose::Verify, &email, &code, subject).await?;
         let ttl = self.codes.ttl();
-        match unverified {
-            Some((_, language)) => {
+        match unverified.and_then(|(_, language)| language) {
+            Some(language) => {
                 let matter = Matter::SignUpCode { code, ttl };
                 self.letters.post(Letter { to: email, language, matter }).await?;
             }
@@ -109,9 +120,14 @@ impl Door {
         Ok(ttl)
     }
 
-    /// Activates the account whose newest code this is.
-    pub async fn verify_email(&self, email: &Email, code: &Code) -> Result<(), Error> {
-        let signup = self.codes.check(Purpose::Verify, email, code).await?;
+    /// Activates the account whose newest code and token these are.
+    pub async fn verify_email(
+        &self,
+        email: &Email,
+        code: &Code,
+        token: &SignUpToken,
+    ) -> Result<(), Error> {
+        let signup = self.codes.check(Purpose::Verify, email, code, Some(token)).await?;
         let signup = SignUpId(signup.ok_or(Error::CodeInvalid)?);
         let active = self.guard.store.activate(email, signup).await?;
         failpoint::hit("user.after_activation");
@@ -124,9 +140,9 @@ impl Door {
         let account = self.guard.let_in(&email, password, from).await?;
         match account.state {
             State::Active | State::Dormant => {}
-            State::Inactive => return Err(Error::EmailNotVerified),
             State::Banned => return Err(Error::AccountBanned),
-            State::Deleted => return Err(Error::BadCredentials),
+            // The guard lets neither in.
+            State::Inactive | State::Deleted => return Err(Error::BadCredentials),
         }
         let id = session::id_of(account.id, &idempotency_key);
         let first = self.refresh_secret.token(id, session::first_generation());

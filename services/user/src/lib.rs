@@ -12,13 +12,15 @@
 //! code is good, no mail yet), `user.after_activation`, `user.after_session`,
 //! `user.after_rotation` (the row has moved, the caller does not know), `user.after_password`,
 //! `user.after_deletion`, `user.after_mail_record` (mails about orders are on record and in the
-//! outbox, none has left), `user.after_letters_taken` (letters are out of the outbox, none has left).
+//! outbox, none has left), `user.after_letters_taken` (letters are out of the outbox, none has
+//! left).
 
 pub mod app;
 pub mod config;
 pub mod error;
 
 pub mod account;
+pub mod customer;
 pub mod language;
 pub mod letter;
 pub mod news;

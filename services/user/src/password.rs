@@ -1,17 +1,15 @@
-//! Password hashing: argon2id on threads of its own, never on a runtime thread.
-//!
-//! A thousand log-ins at the opening of a drop must not slow those who are already in, and they must
-//! come in all the same. So most hashing takes only the time that nobody else wants (SCHED_IDLE: it
-//! leaves its core the moment that somebody does), and one thread goes on at its own slow pace
-//! whatever else happens, so that a machine without a free moment still lets people in.
+//! Password hashing: argon2id on threads of its own, never on a runtime thread, never on all cores
+//! at once, and the less the more others want the cores: a thousand log-ins at the opening of a drop
+//! must not slow those who are already in, and must come in all the same.
 
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, available_parallelism},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use argon2::{
@@ -20,10 +18,7 @@ use argon2::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use parking_lot::Mutex;
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
 use crate::{account::Password, error::Error};
@@ -35,9 +30,15 @@ const LANES: u32 = 1;
 /// Passwords that may wait for a core. At 20 ms each, the last waits a second or so on a machine
 /// that has time.
 const QUEUE_MAX: usize = 64;
-/// The thread with a pace of its own rests so many times as long as it worked: it takes at most a tenth
-/// of a core.
-const RESTS: u32 = 9;
+/// How far hashing stands back: a thread gets a quarter of a core that another wants too, and all of
+/// one that nobody wants. Further back, or at SCHED_IDLE, a password that has begun would not end
+/// while the machine is busy.
+const NICENESS: i32 = 5;
+/// After a password a thread rests so many times as long as others had its core meanwhile: not at all
+/// on a machine that has time.
+const RESTS: u32 = 4;
+/// And so long at most: a machine without a free moment still lets people in.
+const REST_MAX: Duration = Duration::from_millis(250);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -47,18 +48,27 @@ pub struct Hasher {
     jobs: SyncSender<Job>,
     /// Of no password at all: what an unknown address is checked against.
     decoy: Arc<str>,
+    hashed: Arc<AtomicU64>,
 }
 
 impl Hasher {
-    /// Threads for all cores but one, because the runtime needs that, and the one with its own pace.
+    /// On all cores but one: the runtime needs that.
     pub fn start() -> Self {
         let (jobs, waiting) = sync_channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
-        for core in 0..spare_threads() {
-            start_thread(&format!("hash-{core}"), &waiting, hash_in_spare_time);
+        for core in 0..cores() {
+            let waiting = Arc::clone(&waiting);
+            thread::Builder::new()
+                .name(format!("hash-{core}"))
+                .spawn(move || hash_until_dropped(&waiting))
+                .expect("a process that starts has room for a thread");
         }
-        start_thread("hash-pace", &waiting, hash_at_a_pace);
-        Self { jobs, decoy: decoy().into() }
+        Self { jobs, decoy: decoy().into(), hashed: Arc::default() }
+    }
+
+    /// How many passwords were hashed or verified so far: what an answer cost.
+    pub fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
     }
 
     /// The PHC string of a password under a new salt.
@@ -101,58 +111,41 @@ impl Hasher {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Disconnected(_) => Error::internal("hash a password", "no thread left"),
         })?;
-        result.await.map_err(|error| Error::internal("hash a password", error))
+        let result = result.await.map_err(|error| Error::internal("hash a password", error))?;
+        self.hashed.fetch_add(1, Ordering::Relaxed);
+        Ok(result)
     }
 }
 
-/// All cores but one, and one at least.
-fn spare_threads() -> usize {
+/// All but one, and one at least.
+fn cores() -> usize {
     available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }
 
-type Waiting = Arc<Mutex<Receiver<Job>>>;
-
-/// A thread that lives until the last [`Hasher`] is gone.
-fn start_thread(name: &str, waiting: &Waiting, live: fn(&Waiting)) {
-    let waiting = Arc::clone(waiting);
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || live(&waiting))
-        .expect("a process that starts has room for a thread");
-}
-
-/// Only when no other thread of the machine wants the core.
-fn hash_in_spare_time(waiting: &Waiting) {
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    let set = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-    if let Err(error) = set {
-        tracing::warn!(?error, "hash passwords at the priority of everything else");
+/// The life of a hashing thread: until the last [`Hasher`] is gone.
+fn hash_until_dropped(waiting: &Mutex<Receiver<Job>>) {
+    // On Linux this is the thread's, not the process's.
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "hash passwords at the priority of everything else");
     }
-    while let Some(job) = next(waiting) {
-        run(job);
+    loop {
+        // One thread waits at the queue, the others behind it.
+        let job = waiting.lock().recv();
+        let Ok(job) = job else { return };
+        let (began, used) = (Instant::now(), processor_time());
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        if ran.is_err() {
+            tracing::error!("hashing panicked");
+        }
+        let others = began.elapsed().saturating_sub(processor_time().saturating_sub(used));
+        thread::sleep((others * RESTS).min(REST_MAX));
     }
 }
 
-/// In turn with everything else, and with long rests.
-fn hash_at_a_pace(waiting: &Waiting) {
-    while let Some(job) = next(waiting) {
-        let began = Instant::now();
-        run(job);
-        thread::sleep(began.elapsed() * RESTS);
-    }
-}
-
-/// None when no more will come.
-fn next(waiting: &Waiting) -> Option<Job> {
-    // One thread waits at the queue, the others behind it.
-    waiting.lock().recv().ok()
-}
-
-/// A panic costs an answer, and no thread.
-fn run(job: Job) {
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-        tracing::error!("hashing panicked");
-    }
+/// What this thread has used so far.
+fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(used).expect("a thread's processor time is no time before it began")
 }
 
 /// A PHC string with our parameters that no password has. Its bytes are random and not hashed: a
@@ -201,7 +194,7 @@ mod tests {
             match hasher.jobs.try_send(Box::new(wait)) {
                 Ok(()) => busy += 1,
                 // The threads have taken theirs, and the queue is full behind them.
-                Err(TrySendError::Full(_)) if busy == spare_threads() + 1 + QUEUE_MAX => break,
+                Err(TrySendError::Full(_)) if busy == cores() + QUEUE_MAX => break,
                 Err(_) => tokio::task::yield_now().await,
             }
         }

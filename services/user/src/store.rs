@@ -4,6 +4,7 @@
 
 mod accounts;
 mod addresses;
+mod clear;
 mod keys;
 mod letters;
 mod mails;
@@ -11,6 +12,7 @@ mod profile;
 mod revocations;
 mod sealing;
 mod sessions;
+mod sign_ups;
 
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub use keys::Rotation;
 pub use revocations::Revoked;
 pub use sealing::{BOOK_ADDRESS, LETTER, Resealed, SEALED};
 pub use sessions::Ending;
+pub use sign_ups::{Credentials, SignedUp};
 
 /// No statement here takes longer, unless it waits for a lock that nobody will give back.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -4,17 +4,14 @@
 //! Losing Redis loses the counts and keeps nobody out: without it, people still come in, and
 //! guesses are held back by the edge's limits for each client address alone.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use firstcome_redis::RedisPool;
 use firstcome_vault::Index;
 
-use crate::{account::Email, error::Error};
+use crate::{account::Email, customer::customer, error::Error};
 
 /// The functions that count.
 const LIBRARY: &str = include_str!("throttle/library.lua");
@@ -28,9 +25,6 @@ const FROM_ONE_ADDRESS_MAX: u32 = 10;
 const FROM_EVERYWHERE_MAX: u32 = 100;
 /// How long a client address is known for a right password of an account: a device that is used.
 const KNOWN_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// What one customer of a network gets of IPv6 at least: all of it counts as one address.
-const IPV6_CUSTOMER: u128 = !(u64::MAX as u128);
-
 /// The counts. Clones share them.
 #[derive(Clone)]
 pub struct Throttle {
@@ -98,6 +92,16 @@ impl Try {
         self.keys = None;
     }
 
+    /// It was the password of a sign-up that nobody has verified: it does not count, and nothing is
+    /// forgotten for it. Whoever signs up in somebody's name must not guess at the account the
+    /// longer.
+    pub async fn was_unverified(mut self) {
+        if let Some(keys) = self.keys.take() {
+            let args = vec![Bytes::from_static(b"undo")];
+            tell(&self.redis, "throttle_give_back_1", keys, args).await;
+        }
+    }
+
     /// It was right: the account's wrong ones from this client address are forgotten.
     pub async fn was_right(mut self) {
         if let Some(keys) = self.keys.take() {
@@ -128,29 +132,5 @@ fn known_for() -> Bytes {
 async fn tell(redis: &RedisPool, function: &'static str, keys: Vec<String>, args: Vec<Bytes>) {
     if let Err(error) = redis.fcall(function, keys, args).await {
         tracing::warn!(%error, "a count of wrong passwords stays as it is");
-    }
-}
-
-/// Whoever has this address may have others that count as the same.
-fn customer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_CUSTOMER).into(),
-        address => address,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_customer_counts_as_one_address() {
-        let check = |address: &str, want: &str| {
-            assert_eq!(customer(address.parse().expect("an address")).to_string(), want);
-        };
-        check("192.0.2.7", "192.0.2.7");
-        check("::ffff:192.0.2.7", "192.0.2.7");
-        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
-        check("2001:db8:1:3::1", "2001:db8:1:3::");
     }
 }

@@ -31,6 +31,8 @@ async fn look(store: Store, tokens_matter: Duration, shutdown: Shutdown) {
     loop {
         sweep(&shutdown, || store.delete_old_sessions(sessions_kept, ROWS_MAX)).await;
         sweep(&shutdown, || store.delete_unverified(UNVERIFIED_KEPT, ROWS_MAX)).await;
+        // As long, or their end would tell them from the others.
+        sweep(&shutdown, || store.delete_decoys(UNVERIFIED_KEPT, ROWS_MAX)).await;
         sweep(&shutdown, || store.forget_address_keys(ADDRESS_KEYS_KEPT, ROWS_MAX)).await;
         sweep(&shutdown, || store.delete_lost_letters(ROWS_MAX)).await;
         if !shutdown.sleep(LOOK_EVERY).await {

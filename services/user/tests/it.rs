@@ -19,6 +19,7 @@ mod it {
     mod signing_keys;
     mod smtp;
     mod states;
+    mod strangers;
     mod throttle;
     mod tidy;
 }

@@ -144,9 +144,10 @@ async fn sign_up_one(
         password: PASSWORD.into(),
         phone: "+821012345678".into(),
     };
-    client.sign_up(from(number, message)?).await.context("sign up")?;
+    let answer = client.sign_up(from(number, message)?).await.context("sign up")?;
+    let sign_up_token = answer.into_inner().sign_up_token;
     let code = mailed_code(mail_folder, &email).await?;
-    let message = VerifyEmailRequest { email: email.clone(), code };
+    let message = VerifyEmailRequest { email: email.clone(), code, sign_up_token };
     client.verify_email(from(number, message)?).await.context("verify the email")?;
     let message = LogInRequest {
         email,

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { announce } from "../announce";
 import { account, options, persist, session } from "../api";
-import { keys } from "../chest";
+import { chest, keys } from "../chest";
 import { e164 } from "../format";
 import { followProfile } from "../profile";
 import { Field, Form, Page, PASSWORD_PATTERN, Told, useSending, useTick } from "../parts";
@@ -17,6 +17,23 @@ const PHONE_PATTERN = "[+0][\\d\\s().\\-]{7,20}";
 
 /** Between sign-up and log-in, in memory: a password is written nowhere. */
 let signingUp: { email: string; password?: string; mailedMs: number } | undefined;
+
+/** What only this sign-up is verified with, until it is: a reload must not cost it. */
+const SIGN_UP = "firstcome.sign-up";
+
+function keptSignUp(): { email?: string; token?: string } {
+  try {
+    return (JSON.parse(chest.getItem(SIGN_UP) ?? "null") as { email?: string; token?: string } | null) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** The token of an address that signed up in this browser. */
+function signUpToken(address: string): string | undefined {
+  const { email, token } = keptSignUp();
+  return email?.trim().toLowerCase() === address.trim().toLowerCase() ? token : undefined;
+}
 
 /** A log-in's key is kept like a purchase's; the address is only told apart, not written down. */
 function logInSlot(email: string): string {
@@ -120,7 +137,8 @@ function SignUp() {
         send={(fields) => send(async () => {
           const { name = "", email = "", password = "" } = fields;
           const request = { name, email, password, phone: e164(fields.phone ?? "") };
-          await persist(() => account.signUp(request, options()));
+          const answer = await persist(() => account.signUp(request, options()));
+          chest.setItem(SIGN_UP, JSON.stringify({ email, token: answer.signUpToken }));
           signingUp = { email, password, mailedMs: Date.now() };
           go(withNext("/verify"));
         })}
@@ -142,7 +160,7 @@ function SignUp() {
 function Verify() {
   const texts = useTexts();
   const { refusal, send, wrong } = useSending();
-  const [email] = useState(() => signingUp?.email ?? "");
+  const [email] = useState(() => signingUp?.email ?? keptSignUp().email ?? "");
   return (
     <Page title={texts.verifyTitle} lead={email ? texts.verifyLead(email) : texts.signUpLead} class="narrow">
       <Told refusal={refusal} />
@@ -153,8 +171,12 @@ function Verify() {
         wrong={wrong}
         send={(fields) => send(async () => {
           const address = email || (fields.email ?? "");
-          const request = { email: address, code: fields.code ?? "" };
+          const token = signUpToken(address);
+          // Signed up elsewhere, or never: here another sign-up is the way on.
+          if (token === undefined) return go(withNext("/sign-up"));
+          const request = { email: address, code: fields.code ?? "", signUpToken: token };
           await persist(() => account.verifyEmail(request, options()));
+          chest.removeItem(SIGN_UP);
           const password = signingUp?.email === address ? signingUp.password : undefined;
           signingUp = { email: address, mailedMs: 0 };
           if (password === undefined) return go(`/log-in?told=verified&next=${encodeURIComponent(next())}`, "replace");
@@ -207,13 +229,13 @@ function Forgot() {
   const { refusal, send, wrong } = useSending();
   const [email, setEmail] = useState<string>();
   useEffect(() => {
-    if (email) announce(texts.verifyLead(email));
+    if (email) announce(texts.resetLead(email));
   }, [email]);
   if (refusal?.reason === "NO_SUCH_METHOD") {
     return <Page title={texts.forgotTitle} class="narrow"><p>{texts.notHere}</p></Page>;
   }
   return (
-    <Page title={texts.forgotTitle} lead={email ? texts.verifyLead(email) : texts.forgotLead} class="narrow">
+    <Page title={texts.forgotTitle} lead={email ? texts.resetLead(email) : texts.forgotLead} class="narrow">
       <Told refusal={refusal} />
       {email === undefined ? (
         <Form
@@ -246,7 +268,7 @@ function Forgot() {
         >
           {(faults) => (
             <>
-              <Field name="code" label={texts.code} inputMode="numeric" autocomplete="one-time-code" pattern="\d{6}" maxLength={6} fault={faults.code} />
+              <Field name="code" label={texts.resetCode} autocomplete="one-time-code" pattern="[A-Za-z0-9]{8}" maxLength={8} fault={faults.code} />
               <Field name="new_password" label={texts.newPassword} type="password" autocomplete="new-password" pattern={PASSWORD_PATTERN} rule={texts.passwordRule} fault={faults.new_password} />
             </>
           )}

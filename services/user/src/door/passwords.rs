@@ -34,11 +34,7 @@ impl Door {
                 // The new one is in force: a retry.
                 return Ok(());
             }
-            let hash = self.guard.hasher.hash(new.clone()).await?;
-            let (replaced, ending) = (&account.password_hash, Ending::AllBut(caller.session));
-            if self.guard.store.set_password(account.id, replaced, &hash, ending).await? {
-                failpoint::hit("user.after_password");
-                self.tell_of_new_password(&account).await?;
+            if self.set_password(&account, new, Ending::AllBut(caller.session)).await? {
                 return Ok(());
             }
         }
@@ -47,10 +43,14 @@ impl Door {
 
     /// Mails a code for a new password to the owner of a verified address, and nothing to anybody
     /// else. Answers how long the code lives.
-    pub async fn request_password_reset(&self, email: Email) -> Result<Duration, Error> {
-        self.codes.pace(Purpose::Reset, &email, Demand::Reader).await?;
+    pub async fn request_password_reset(
+        &self,
+        email: Email,
+        from: Option<IpAddr>,
+    ) -> Result<Duration, Error> {
+        self.codes.pace(Purpose::Reset, &email, Demand::Reader, from).await?;
         let account = self.verified(&email).await?;
-        let code = Code::generate();
+        let code = Code::generate(Purpose::Reset);
         let subject = account.as_ref().map_or_else(Subject::nothing, replaced_by);
         self.codes.put(Purpose::Reset, &email, &code, subject).await?;
         let ttl = self.codes.ttl();
@@ -73,19 +73,15 @@ impl Door {
         new: &Password,
         from: Option<IpAddr>,
     ) -> Result<(), Error> {
-        let replaced = self.codes.check(Purpose::Reset, email, code).await?;
+        let replaced = self.codes.check(Purpose::Reset, email, code, None).await?;
         let replaced = replaced.ok_or(Error::CodeInvalid)?;
         let account = self.verified(email).await?.ok_or(Error::CodeInvalid)?;
-        if replaced_by(&account).id == replaced {
-            let hash = self.guard.hasher.hash(new.clone()).await?;
-            let (old, store) = (&account.password_hash, &self.guard.store);
-            if store.set_password(account.id, old, &hash, Ending::All).await? {
-                failpoint::hit("user.after_password");
-                // Whoever guessed at the old one does not keep the owner out.
-                self.guard.throttle.clear(email, from).await;
-                self.tell_of_new_password(&account).await?;
-                return Ok(());
-            }
+        if replaced_by(&account).id == replaced
+            && self.set_password(&account, new, Ending::All).await?
+        {
+            // Whoever guessed at the old one does not keep the owner out.
+            self.guard.throttle.clear(email, from).await;
+            return Ok(());
         }
         // The password that this code replaces is gone: a retry, or somebody who wants a second.
         let account = self.verified(email).await?.ok_or(Error::CodeInvalid)?;
@@ -97,15 +93,30 @@ impl Door {
         Err(Error::CodeInvalid)
     }
 
-    /// Whoever did not do this hears of it. A call that dies here is repeated, and then nobody
-    /// does: the letter warns, and is no record.
-    async fn tell_of_new_password(&self, account: &Account) -> Result<(), Error> {
+    /// Sets a password in the place of the one that was looked at; false when another has come
+    /// meanwhile. Whoever did not do this hears of it: the letter is posted with the change, so
+    /// that no crash comes between.
+    async fn set_password(
+        &self,
+        account: &Account,
+        new: &Password,
+        ending: Ending,
+    ) -> Result<bool, Error> {
+        let hash = self.guard.hasher.hash(new.clone()).await?;
         let letter = Letter {
             to: account.email.clone(),
             language: account.language,
             matter: Matter::PasswordChanged,
         };
-        self.letters.post(letter).await
+        let (letter, urgency) =
+            (self.letters.seal(Uuid::new_v4(), &letter), letter.matter.urgency());
+        let (store, replaced) = (&self.guard.store, &account.password_hash);
+        let is_set = store.set_password(account.id, replaced, &hash, ending, &letter).await?;
+        if is_set {
+            failpoint::hit("user.after_password");
+            self.letters.ring(urgency);
+        }
+        Ok(is_set)
     }
 
     async fn verified(&self, email: &Email) -> Result<Option<Account>, Error> {

@@ -9,7 +9,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{Letter, Matter};
-use crate::{account::Email, code::Code, language::Language, news::News};
+use crate::{
+    account::Email,
+    code::{Code, Purpose},
+    language::Language,
+    news::News,
+};
 
 /// Every letter fits into one of these, unless its address is of the strangest.
 const FORM_BYTES: usize = 512;
@@ -86,15 +91,18 @@ impl MatterForm {
     }
 
     fn read(self) -> Result<Matter, Unreadable> {
-        let code = |digits: &str| Code::from_field("code", digits).map_err(|_| Unreadable);
+        let code =
+            |purpose, text: &str| Code::from_field(purpose, "code", text).map_err(|_| Unreadable);
         Ok(match self {
-            Self::SignUpCode { code: digits, ttl_ms } => {
-                Matter::SignUpCode { code: code(&digits)?, ttl: Duration::from_millis(ttl_ms) }
-            }
+            Self::SignUpCode { code: text, ttl_ms } => Matter::SignUpCode {
+                code: code(Purpose::Verify, &text)?,
+                ttl: Duration::from_millis(ttl_ms),
+            },
             Self::AlreadyHere => Matter::AlreadyHere,
-            Self::ResetCode { code: digits, ttl_ms } => {
-                Matter::ResetCode { code: code(&digits)?, ttl: Duration::from_millis(ttl_ms) }
-            }
+            Self::ResetCode { code: text, ttl_ms } => Matter::ResetCode {
+                code: code(Purpose::Reset, &text)?,
+                ttl: Duration::from_millis(ttl_ms),
+            },
             Self::PasswordChanged => Matter::PasswordChanged,
             Self::Order { order, amount_minor, currency, news } => {
                 let currency = Currency::parse(&currency).ok_or(Unreadable)?;
@@ -112,13 +120,14 @@ mod tests {
 
     #[test]
     fn a_letter_is_read_as_it_was_written_and_looks_like_any_other() {
-        let code = Code::from_field("code", "000042").unwrap();
+        let code = Code::from_field(Purpose::Verify, "code", "000042").unwrap();
+        let reset = Code::generate(Purpose::Reset);
         let ttl = Duration::from_millis(1_500);
         let total = Money { amount_minor: i64::MAX, currency: Currency::parse("KRW").unwrap() };
         let mut matters = vec![
-            Matter::SignUpCode { code: code.clone(), ttl },
+            Matter::SignUpCode { code, ttl },
             Matter::AlreadyHere,
-            Matter::ResetCode { code, ttl },
+            Matter::ResetCode { code: reset, ttl },
             Matter::PasswordChanged,
         ];
         let order = OrderId(Uuid::from_u128(7));

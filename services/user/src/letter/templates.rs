@@ -88,21 +88,26 @@ mod tests {
 
     use super::super::{Letter, Matter};
     use super::*;
-    use crate::{account::Email, code::Code, news::News};
+    use crate::{
+        account::Email,
+        code::{Code, Purpose},
+        news::News,
+    };
 
     const ORDER: &str = "00000000-0000-0000-0000-000000000007";
 
     /// Every letter there is, with what must be in both its parts.
     fn letters() -> Vec<(Matter, Vec<&'static str>)> {
-        let code = Code::from_field("code", "012345").unwrap();
+        let code = Code::from_field(Purpose::Verify, "code", "012345").unwrap();
+        let reset = Code::from_field(Purpose::Reset, "code", "CDFG3467").unwrap();
         let ttl = Duration::from_secs(180);
         let currency = Currency::parse("KRW").unwrap();
         let total = Money { amount_minor: 1_129_000, currency };
         let order = OrderId(Uuid::from_u128(7));
         let mut letters = vec![
-            (Matter::SignUpCode { code: code.clone(), ttl }, vec!["012345"]),
+            (Matter::SignUpCode { code, ttl }, vec!["012345"]),
             (Matter::AlreadyHere, vec![]),
-            (Matter::ResetCode { code, ttl }, vec!["012345"]),
+            (Matter::ResetCode { code: reset, ttl }, vec!["CDFG3467"]),
             (Matter::PasswordChanged, vec![]),
         ];
         for news in News::ALL {

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::Faults;
 use crate::{
     account::{Device, Email, Name, Password, Phone, SignUp, State},
-    code::Code,
+    code::{Code, Purpose, SignUpToken},
     door::{Door, LogIn, Tokens},
     language::Language,
     session::Listed,
@@ -37,10 +37,12 @@ impl AccountService for Service {
         &self,
         request: Request<SignUpRequest>,
     ) -> Result<Response<SignUpResponse>, Status> {
+        let from = client_address(request.metadata());
         let language = spoken(request.metadata());
         let signup = SignUp { language, ..request.into_inner().try_into()? };
-        let code_ttl = self.0.sign_up(signup).await?;
-        Ok(Response::new(SignUpResponse { code_ttl: Some(timestamp::duration_to_wire(code_ttl)) }))
+        let (code_ttl, token) = self.0.sign_up(signup, from).await?;
+        let code_ttl = Some(timestamp::duration_to_wire(code_ttl));
+        Ok(Response::new(SignUpResponse { code_ttl, sign_up_token: token.to_text() }))
     }
 
     async fn verify_email(
@@ -50,9 +52,13 @@ impl AccountService for Service {
         let request = request.into_inner();
         let mut faults = Faults::default();
         let email = faults.check(Email::from_field("email", &request.email));
-        let code = faults.check(Code::from_field("code", &request.code));
-        let (Some(email), Some(code)) = (email, code) else { return Err(faults.refusal().into()) };
-        self.0.verify_email(&email, &code).await?;
+        let code = faults.check(Code::from_field(Purpose::Verify, "code", &request.code));
+        let token = SignUpToken::from_field("sign_up_token", &request.sign_up_token);
+        let token = faults.check(token);
+        let (Some(email), Some(code), Some(token)) = (email, code, token) else {
+            return Err(faults.refusal().into());
+        };
+        self.0.verify_email(&email, &code, &token).await?;
         Ok(Response::new(VerifyEmailResponse {}))
     }
 
@@ -99,8 +105,10 @@ impl AccountService for Service {
         &self,
         request: Request<ResendVerificationRequest>,
     ) -> Result<Response<ResendVerificationResponse>, Status> {
+        let from = client_address(request.metadata());
         let email = Email::from_field("email", &request.get_ref().email)?;
-        let code_ttl = Some(timestamp::duration_to_wire(self.0.resend_verification(email).await?));
+        let code_ttl = self.0.resend_verification(email, from).await?;
+        let code_ttl = Some(timestamp::duration_to_wire(code_ttl));
         Ok(Response::new(ResendVerificationResponse { code_ttl }))
     }
 
@@ -153,8 +161,9 @@ impl AccountService for Service {
         &self,
         request: Request<RequestPasswordResetRequest>,
     ) -> Result<Response<RequestPasswordResetResponse>, Status> {
+        let from = client_address(request.metadata());
         let email = Email::from_field("email", &request.get_ref().email)?;
-        let code_ttl = self.0.request_password_reset(email).await?;
+        let code_ttl = self.0.request_password_reset(email, from).await?;
         let code_ttl = Some(timestamp::duration_to_wire(code_ttl));
         Ok(Response::new(RequestPasswordResetResponse { code_ttl }))
     }
@@ -167,7 +176,7 @@ impl AccountService for Service {
         let request = request.into_inner();
         let mut faults = Faults::default();
         let email = faults.check(Email::from_field("email", &request.email));
-        let code = faults.check(Code::from_field("code", &request.code));
+        let code = faults.check(Code::from_field(Purpose::Reset, "code", &request.code));
         let new = faults.check(Password::new("new_password", request.new_password.into()));
         let (Some(email), Some(code), Some(new)) = (email, code, new) else {
             return Err(faults.refusal().into());

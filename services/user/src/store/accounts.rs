@@ -1,4 +1,4 @@
-//! Accounts: who signed up, how they prove themselves, where they stand.
+//! Accounts: how their owners prove themselves, where they stand.
 
 use std::time::Duration;
 
@@ -7,85 +7,19 @@ use sqlx::Connection as _;
 use uuid::Uuid;
 
 use super::{
-    Store, interval, language, role, sealing,
+    Store, interval, language,
+    letters::save_with,
+    role, sealing,
     sessions::{Ending, end_sessions},
     state,
 };
 use crate::{
-    account::{Account, Email, SignUp, SignUpId, State},
-    code::Subject,
+    account::{Account, Email, State},
     error::Error,
-    language::Language,
+    outbox::Sealed,
 };
 
 impl Store {
-    /// Saves a sign-up, in place of an unverified one: the subject of its code. `None` when the
-    /// address is taken for good.
-    ///
-    /// The newer of two takes the other's row with an id of its own, which its fields are sealed
-    /// for. So nothing may refer to an account that nobody has verified; nothing can, since nobody
-    /// is let in there.
-    pub async fn sign_up(
-        &self,
-        id: SignUpId,
-        signup: &SignUp,
-        password_hash: &str,
-    ) -> Result<Option<Subject>, Error> {
-        let user = Uuid::new_v4();
-        let since = sqlx::query_scalar!(
-            r#"insert into users (user_id, email_sealed, email_index, name_sealed, phone_sealed,
-                                  password_hash, state, role, signup_id, language)
-               values ($1, $2, $3, $4, $5, $6, 'INACTIVE', 'USER', $7, $8)
-               on conflict (email_index) do update
-                   set user_id = excluded.user_id, email_sealed = excluded.email_sealed,
-                       name_sealed = excluded.name_sealed, phone_sealed = excluded.phone_sealed,
-                       password_hash = excluded.password_hash, signup_id = excluded.signup_id,
-                       language = excluded.language,
-                       created_at = clock_timestamp(), updated_at = clock_timestamp()
-                   where users.state = 'INACTIVE'
-               returning (extract(epoch from updated_at) * 1000000)::bigint as "since!""#,
-            user,
-            self.seal(sealing::EMAIL, user, signup.email.as_str()),
-            self.email_index(&signup.email),
-            self.seal(sealing::NAME, user, signup.name.as_str()),
-            self.seal(sealing::PHONE, user, signup.phone.as_str()),
-            password_hash,
-            id.0,
-            signup.language.word()
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(since.map(|since| Subject { id: id.0, since }))
-    }
-
-    /// The sign-up that waits for its code, and the language of its letters.
-    pub async fn unverified(&self, email: &Email) -> Result<Option<(Subject, Language)>, Error> {
-        let row = sqlx::query!(
-            r#"select signup_id, language, (extract(epoch from clock_timestamp()) * 1000000)::bigint
-                   as "since!"
-               from users where email_index = $1 and state = 'INACTIVE'"#,
-            self.email_index(email)
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let subject = Subject { id: row.signup_id, since: row.since };
-        Ok(Some((subject, language(&row.language)?)))
-    }
-
-    /// Activates the account of a sign-up, once or again; false when another sign-up stands there.
-    pub async fn activate(&self, email: &Email, id: SignUpId) -> Result<bool, Error> {
-        let active = sqlx::query!(
-            "update users set state = 'ACTIVE', updated_at = clock_timestamp()
-             where email_index = $1 and signup_id = $2 and state in ('INACTIVE', 'ACTIVE')",
-            self.email_index(email),
-            id.0
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(active.rows_affected() == 1)
-    }
-
     /// Reads the account of an address.
     pub async fn account(&self, email: &Email) -> Result<Option<Account>, Error> {
         let row = sqlx::query!(
@@ -127,14 +61,15 @@ impl Store {
         }))
     }
 
-    /// Puts a password in the place of one that was looked at, and ends sessions; false when
-    /// another has come meanwhile, or the account is gone.
+    /// Puts a password in the place of one that was looked at, ends sessions, and posts the letter
+    /// that tells of it; false when another has come meanwhile, or the account is gone.
     pub async fn set_password(
         &self,
         user: UserId,
         replaced_hash: &str,
         password_hash: &str,
         ending: Ending,
+        letter: &Sealed,
     ) -> Result<bool, Error> {
         let mut lent = self.pool.acquire().await?;
         let mut transaction = lent.begin().await?;
@@ -151,6 +86,7 @@ impl Store {
         if is_set {
             // A statement of its own: it sees the session of a log-in that the first waited for.
             end_sessions(&mut transaction, user, ending).await?;
+            save_with(&mut transaction, std::slice::from_ref(letter)).await?;
         }
         transaction.commit().await?;
         lent.give_back();
@@ -197,6 +133,17 @@ impl Store {
     pub async fn delete(&self, user: UserId, password_hash: &str) -> Result<bool, Error> {
         let mut lent = self.pool.acquire().await?;
         let mut transaction = lent.begin().await?;
+        // Before the row loses its index: somebody may have signed up in its name. What they are
+        // told of it afterwards is what they are told when somebody else has signed up since.
+        sqlx::query!(
+            "delete from decoy_sign_ups using users
+             where users.user_id = $1 and users.password_hash = $2
+               and decoy_sign_ups.email_index = users.email_index",
+            user.0,
+            password_hash
+        )
+        .execute(&mut *transaction)
+        .await?;
         // `!` is the hash of no password.
         let deleted = sqlx::query!(
             "update users
@@ -250,28 +197,6 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(looked_at.rows_affected())
-    }
-
-    /// Deletes sign-ups that nobody has verified for so long, at most this many; gives how many.
-    /// Nothing refers to them, since nobody is let in there. What is being verified is skipped.
-    pub async fn delete_unverified(
-        &self,
-        unverified_for: Duration,
-        count_max: i64,
-    ) -> Result<u64, Error> {
-        let deleted = sqlx::query!(
-            "with unverified as materialized (
-                 select user_id from users
-                 where state = 'INACTIVE' and created_at < clock_timestamp() - $1::interval
-                 order by created_at limit $2 for update skip locked
-             )
-             delete from users using unverified where users.user_id = unverified.user_id",
-            interval(unverified_for),
-            count_max
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(deleted.rows_affected())
     }
 
     /// Makes an active operator's account, or makes an account one; whoever was in it must come in

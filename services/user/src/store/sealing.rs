@@ -1,6 +1,5 @@
-//! Personal data on its way in and out, and the two commands that go through all of it: `migrate`
-//! seals what the last release wrote in the clear, `rotate-keys` seals anew what is under an older
-//! key.
+//! Personal data on its way in and out, and the command that goes through all of it: `rotate-keys`
+//! seals anew what is under an older key.
 
 use std::time::Duration;
 
@@ -87,63 +86,6 @@ impl Store {
     pub(super) fn open_email(&self, user: Uuid, sealed: &[u8]) -> Result<Email, Error> {
         let email = self.open(EMAIL, user, sealed)?;
         Email::from_store(&email).ok_or_else(|| Error::internal("open an address", "it is none"))
-    }
-
-    /// Of accounts that were deleted in the last release nothing is kept.
-    pub async fn erase_clear(&self) -> Result<(), Error> {
-        sqlx::query!(
-            "update users set email = null, name = null, phone = null
-             where state = 'DELETED' and email is not null"
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Seals rows that the last release wrote in the clear, at most a batch of them; gives how
-    /// many.
-    pub async fn seal_clear(&self) -> Result<usize, Error> {
-        let mut lent = self.pool.acquire().await?;
-        let mut transaction = lent.begin().await?;
-        let rows = sqlx::query!(
-            r#"select user_id, email as "email!", name as "name!", phone from users
-               where email is not null and state <> 'DELETED'
-               order by user_id limit $1 for update"#,
-            ROWS_MAX
-        )
-        .fetch_all(&mut *transaction)
-        .await?;
-        let users: Vec<Uuid> = rows.iter().map(|row| row.user_id).collect();
-        let of = |column, row: Uuid, text: &str| self.seal(column, row, text);
-        let emails: Vec<Sealed> =
-            rows.iter().map(|row| of(EMAIL, row.user_id, &row.email)).collect();
-        // As it stands: what the last release found an account by.
-        let indexes: Vec<Vec<u8>> =
-            rows.iter().map(|row| self.index.of(EMAIL, &row.email).to_vec()).collect();
-        let names: Vec<Sealed> = rows.iter().map(|row| of(NAME, row.user_id, &row.name)).collect();
-        let phones: Vec<Option<Sealed>> = rows
-            .iter()
-            .map(|row| row.phone.as_ref().map(|phone| of(PHONE, row.user_id, phone)))
-            .collect();
-        sqlx::query!(
-            "update users
-             set email_sealed = sealed.email, email_index = sealed.email_index,
-                 name_sealed = sealed.name, phone_sealed = sealed.phone,
-                 email = null, name = null, phone = null
-             from unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])
-                 as sealed (user_id, email, email_index, name, phone)
-             where users.user_id = sealed.user_id",
-            &users,
-            &emails,
-            &indexes,
-            &names,
-            &phones as &[Option<Sealed>]
-        )
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        lent.give_back();
-        Ok(users.len())
     }
 
     /// Seals all fields of a place under the current key, batch by batch, while everybody serves.

@@ -1,6 +1,6 @@
 //! One app on a port of its own, with its own database and its own mailbox.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Mutex, time::Duration};
 
 use clap::Parser as _;
 use firstcome_mesh::{Identity, Shutdown, identity, upstream};
@@ -44,6 +44,8 @@ pub struct Shop {
     pub revocations: RevocationServiceClient<Channel>,
     mailbox: TempDir,
     shutdown: Shutdown,
+    /// Of the newest sign-up of each address.
+    tokens: Mutex<HashMap<String, String>>,
 }
 
 impl Drop for Shop {
@@ -94,22 +96,34 @@ impl Shop {
             revocations: RevocationServiceClient::new(channel),
             mailbox,
             shutdown,
+            tokens: Mutex::default(),
         }
     }
 
+    /// Gives how long the code lives, and keeps the token for [`Self::verify`].
     pub async fn sign_up(&self, email: &str, password: &str) -> Result<Duration, Status> {
-        let request = SignUpRequest {
-            name: "Ann".into(),
-            email: email.into(),
-            password: password.into(),
-            phone: "+821012345678".into(),
-        };
-        let answer = self.accounts.clone().sign_up(request).await?.into_inner();
+        let answer = self.accounts.clone().sign_up(sign_up_request(email, password)).await?;
+        let answer = answer.into_inner();
+        self.tokens.lock().expect("whole").insert(email.to_lowercase(), answer.sign_up_token);
         Ok(answer.code_ttl.expect("a span").try_into().expect("a positive span"))
     }
 
+    /// With the token of the newest sign-up of this address here, or else one that is nobody's.
     pub async fn verify(&self, email: &str, code: &str) -> Result<(), Status> {
-        let request = VerifyEmailRequest { email: email.into(), code: code.into() };
+        self.verify_with(email, code, &self.token_of(email)).await
+    }
+
+    pub fn token_of(&self, email: &str) -> String {
+        let token = self.tokens.lock().expect("whole").get(&email.to_lowercase()).cloned();
+        token.unwrap_or_else(nobodys_token)
+    }
+
+    pub async fn verify_with(&self, email: &str, code: &str, token: &str) -> Result<(), Status> {
+        let request = VerifyEmailRequest {
+            email: email.into(),
+            code: code.into(),
+            sign_up_token: token.into(),
+        };
         self.accounts.clone().verify_email(request).await.map(drop)
     }
 
@@ -239,17 +253,45 @@ pub fn read_mails(folder: &Path, email: &str) -> Vec<String> {
     mails.filter(|mail| mail.starts_with(&format!("To: {email}\n"))).collect()
 }
 
-/// Six digits in a row, in the body: an address may have as many.
+/// Six digits, or eight capitals and digits, in the body: an address may have as many.
 pub fn code_in(mail: &str) -> Option<String> {
     let (_, body) = mail.split_once("\n\n").expect("a body");
-    let mut words = body.split(|letter: char| !letter.is_ascii_digit());
-    words.find(|word| word.len() == 6).map(str::to_owned)
+    let mut words = body.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let is_code = |word: &&str| match word.len() {
+        6 => word.bytes().all(|byte| byte.is_ascii_digit()),
+        8 => word.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()),
+        _ => false,
+    };
+    words.find(is_code).map(str::to_owned)
 }
 
 /// A code that this one is not.
 pub fn wrong(code: &str, number: u32) -> String {
-    let code: u32 = code.parse().expect("six digits");
-    format!("{:06}", (code + 1 + number) % 1_000_000)
+    if let Ok(code) = code.parse::<u32>()
+        && code < 1_000_000
+    {
+        return format!("{:06}", (code + 1 + number) % 1_000_000);
+    }
+    // Digits that stand in codes for a password, turned by some places.
+    const DIGITS: &[u8] = b"346789CDFGHJKMNPQRTVWXY";
+    let (first, rest) = code.split_at(1);
+    let place = DIGITS.iter().position(|digit| first.as_bytes()[0] == *digit).expect("a digit");
+    let turned = (place + 1 + number as usize) % DIGITS.len();
+    format!("{}{rest}", char::from(DIGITS[turned]))
+}
+
+/// A token in its form that no sign-up has.
+pub fn nobodys_token() -> String {
+    "A".repeat(43)
+}
+
+pub fn sign_up_request(email: &str, password: &str) -> SignUpRequest {
+    SignUpRequest {
+        name: "Ann".into(),
+        email: email.into(),
+        password: password.into(),
+        phone: "+821012345678".into(),
+    }
 }
 
 /// An address that nobody else uses: codes of all tests lie in one Redis.

@@ -13,7 +13,9 @@ use firstcome_proto::{
 use prost_types::FieldMask;
 use tonic::{Response, Status};
 
-use super::harness::{PASSWORD, Shop, address, assert_refused, carrying, log_in_request};
+use super::harness::{
+    PASSWORD, Shop, address, assert_refused, carrying, log_in_request, nobodys_token,
+};
 
 #[track_caller]
 fn refused_for<T: std::fmt::Debug>(answer: Result<Response<T>, Status>, field: &str) {
@@ -92,17 +94,24 @@ async fn every_text_around_a_code_is_bounded_and_printable() {
     let before = rows(&shop).await;
     let mut accounts = shop.accounts.clone();
     for bad in bad() {
-        let request = VerifyEmailRequest { email: bad.clone(), code: "123456".into() };
+        let right = VerifyEmailRequest {
+            email: email.clone(),
+            code: "123456".into(),
+            sign_up_token: nobodys_token(),
+        };
+        let request = VerifyEmailRequest { email: bad.clone(), ..right.clone() };
         refused_for(accounts.verify_email(request).await, "email");
-        let request = VerifyEmailRequest { email: email.clone(), code: bad.clone() };
+        let request = VerifyEmailRequest { code: bad.clone(), ..right.clone() };
         refused_for(accounts.verify_email(request).await, "code");
+        let request = VerifyEmailRequest { sign_up_token: bad.clone(), ..right };
+        refused_for(accounts.verify_email(request).await, "sign_up_token");
         let request = ResendVerificationRequest { email: bad.clone() };
         refused_for(accounts.resend_verification(request).await, "email");
         let request = RequestPasswordResetRequest { email: bad.clone() };
         refused_for(accounts.request_password_reset(request).await, "email");
         let right = ResetPasswordRequest {
             email: email.clone(),
-            code: "123456".into(),
+            code: "CDFG3467".into(),
             new_password: PASSWORD.into(),
         };
         let request = ResetPasswordRequest { email: bad.clone(), ..right.clone() };

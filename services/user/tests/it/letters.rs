@@ -9,7 +9,7 @@ use firstcome_testkit::{TestDatabase, eventually, stores};
 use firstcome_user::{
     account::Email,
     app::MIGRATIONS,
-    code::Code,
+    code::{Code, Purpose},
     config::Mail,
     language::Language,
     letter::{Letter, Matter, Urgency},
@@ -145,7 +145,7 @@ impl Office {
 }
 
 pub fn code(digits: &str) -> Code {
-    Code::from_field("code", digits).expect("six digits")
+    Code::from_field(Purpose::Verify, "code", digits).expect("six digits")
 }
 
 fn sign_up_code(digits: &str) -> Matter {

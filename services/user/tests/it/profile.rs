@@ -71,9 +71,10 @@ async fn of_a_replaced_sign_up_nothing_is_left() {
         password: PASSWORD.into(),
         phone: "+15550100".into(),
     };
-    shop.accounts.clone().sign_up(request).await.expect("a second sign-up");
+    let answer = shop.accounts.clone().sign_up(request).await.expect("a second sign-up");
+    let token = answer.into_inner().sign_up_token;
     let code = shop.code(&email, 2).await;
-    shop.verify(&email, &code).await.expect("the newest code");
+    shop.verify_with(&email, &code, &token).await.expect("the newest code");
     let tokens = shop.log_in(&email, PASSWORD, "k").await.expect("a log-in").tokens;
     let profile = get(&shop, &tokens.expect("tokens")).await.expect("a profile");
     assert_eq!((profile.email, profile.name), (email, "Anna".into()));

@@ -6,8 +6,11 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use firstcome_proto::user_v1::{
-    GetProfileRequest, LogInRequest, Profile, SignUpRequest, TokenPair, UpdateProfileRequest,
+use firstcome_proto::{
+    Reason,
+    user_v1::{
+        GetProfileRequest, LogInRequest, Profile, SignUpRequest, TokenPair, UpdateProfileRequest,
+    },
 };
 use firstcome_testkit::{TestDatabase, stores};
 use firstcome_user::{account::Password, app::MIGRATIONS, password::Hasher};
@@ -16,7 +19,9 @@ use sqlx::migrate::Migrator;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::harness::{DATA_KEYS, INDEX_KEY, PASSWORD, Shop, address, from, log_in_request, same};
+use super::harness::{
+    DATA_KEYS, INDEX_KEY, PASSWORD, Shop, address, assert_refused, from, log_in_request, same,
+};
 
 const NEW_KEY: &str = "2:0303030303030303030303030303030303030303030303030303030303030303";
 /// What the last release knew of the schema.
@@ -81,6 +86,61 @@ async fn what_the_last_release_wrote_is_sealed_by_the_migration() {
         assert_eq!((&profile.email, profile.name.as_str()), (email, "Ann"));
         assert_eq!(profile.phone, phone);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_accounts_of_one_address_the_verified_one_is_sealed_and_no_address_is_told() {
+    let shop = Shop::open().await;
+    let (twice, verified_late, never) = (address(), address(), address());
+    // In this release: one is verified, two are not.
+    shop.member(&twice).await;
+    for email in [&verified_late, &never] {
+        shop.sign_up(email, PASSWORD).await.expect("a sign-up");
+    }
+    // Meanwhile, in the last one.
+    let password = Password::attempt("password", "l4st release".into()).expect("a password");
+    let hash = Hasher::start().hash(password).await.expect("a hash");
+    let write = async |email: &str, state: &str| {
+        let insert = sqlx::query(
+            "insert into users (user_id, email, name, phone, password_hash, state, role, signup_id)
+             values ($1, $2, 'Ann', '+821012345678', $3, $4, 'USER', $1)",
+        );
+        let user = Uuid::new_v4();
+        let insert = insert.bind(user).bind(email).bind(&hash).bind(state);
+        insert.execute(&shop.database.pool).await.expect("a row");
+        user
+    };
+    let left = write(&twice, "ACTIVE").await;
+    write(&verified_late, "ACTIVE").await;
+    write(&never, "INACTIVE").await;
+    let alone = address();
+    write(&alone, "ACTIVE").await;
+    for _ in 0..2 {
+        let migrated = Command::new(env!("CARGO_BIN_EXE_firstcome-user"))
+            .arg("migrate")
+            .env("FIRSTCOME_DATABASE_URL", &shop.database.url)
+            .env("FIRSTCOME_DATA_KEYS", DATA_KEYS)
+            .env("FIRSTCOME_INDEX_KEY", INDEX_KEY)
+            .output()
+            .expect("the binary runs");
+        assert!(!migrated.status.success(), "an operator must look");
+        let complaint = String::from_utf8_lossy(&migrated.stderr);
+        assert!(complaint.contains(&left.to_string()), "{complaint}");
+        let told = [migrated.stdout.as_slice(), &migrated.stderr].concat();
+        let told = String::from_utf8_lossy(&told);
+        for email in [&twice, &verified_late, &never] {
+            assert!(!told.contains(email.as_str()), "{told}");
+        }
+    }
+    let clear = sqlx::query_scalar::<_, Uuid>("select user_id from users where email is not null");
+    assert_eq!(clear.fetch_all(&shop.database.pool).await.expect("rows"), [left]);
+    shop.log_in(&twice, PASSWORD, "k").await.expect("the account of this release");
+    for email in [&verified_late, &alone] {
+        shop.log_in(email, "l4st release", "k").await.expect("the account of the last release");
+    }
+    assert_refused(shop.log_in(&never, PASSWORD, "k").await, Reason::EmailNotVerified);
+    let accounts = "select count(*) from users";
+    assert_eq!(count(&shop.database, accounts).await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,9 +266,11 @@ async fn a_dump_of_the_schema_tells_nothing_of_anybody() {
         password: PASSWORD.into(),
         phone: "+821098765432".into(),
     };
-    shop.accounts.clone().sign_up(request).await.expect("a sign-up");
+    let answer = shop.accounts.clone().sign_up(request).await.expect("a sign-up");
+    let token = answer.into_inner().sign_up_token;
     let code = shop.code(&email, 1).await;
-    shop.verify(&email, &code).await.expect("the mailed code");
+    shop.verify_with(&email, &code, &token).await.expect("the mailed code");
+    shop.sign_up(&email, PASSWORD).await.expect("a stranger's");
     let request = LogInRequest {
         device: "Annabelle's telephone".into(),
         ..log_in_request(&email, PASSWORD, "k")
@@ -255,6 +317,7 @@ async fn a_dump_of_the_schema_tells_nothing_of_anybody() {
         "telephone",
         "the sea",
         "kingdom",
+        &token,
     ] {
         assert!(!holds(personal), "{personal}");
     }

@@ -69,15 +69,26 @@ async fn a_replica_that_starts_forgets_who_never_verified() {
     let shop = Shop::open().await;
     let (old, young) = (address(), address());
     shop.member(&address()).await;
-    shop.sign_up(&old, PASSWORD).await.expect("a sign-up");
-    shop.database
-        .pool
-        .execute("update users set created_at = clock_timestamp() - interval '8 days'")
-        .await
-        .expect("long ago");
-    shop.sign_up(&young, PASSWORD).await.expect("a sign-up");
+    let (taken_then, taken_now) = (address(), address());
+    for email in [&taken_then, &taken_now] {
+        shop.member(email).await;
+    }
+    for email in [&old, &taken_then] {
+        shop.sign_up(email, PASSWORD).await.expect("a sign-up");
+    }
+    for table in ["users", "decoy_sign_ups"] {
+        let long_ago =
+            format!("update {table} set created_at = clock_timestamp() - interval '8 days'");
+        shop.database.pool.execute(sqlx::AssertSqlSafe(long_ago)).await.expect("long ago");
+    }
+    for email in [&young, &taken_now] {
+        shop.sign_up(email, PASSWORD).await.expect("a sign-up");
+    }
     let _other = Shop::open_on(same(&shop.database), &[]).await;
     let unverified = "select count(*) from users where state = 'INACTIVE'";
     eventually(Duration::from_secs(10), || async { count(&shop, unverified).await == 1 }).await;
-    assert_eq!(count(&shop, "select count(*) from users").await, 2);
+    assert_eq!(count(&shop, "select count(*) from users").await, 4);
+    // What is kept of a taken address goes as what is kept of a free one.
+    let decoys = "select count(*) from decoy_sign_ups";
+    eventually(Duration::from_secs(10), || async { count(&shop, decoys).await == 1 }).await;
 }
