@@ -61,7 +61,7 @@ pub struct CommandLine {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Serve the public port.
-    Serve(Config),
+    Serve(Box<Config>),
     /// Ask the one that serves here whether it is ready; the exit code says so.
     Healthy(Healthy),
 }

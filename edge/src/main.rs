@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
     let config::CommandLine { logs, command } = firstcome_mesh::config::load();
     telemetry::init(&logs);
     let ran = match command {
-        Command::Serve(config) => run(config).await,
+        Command::Serve(config) => run(*config).await,
         Command::Healthy(healthy) => healthy.ask(app::NAME).await.context("ask"),
     };
     match ran {

@@ -17,9 +17,12 @@ fn what_is_committed_is_in_order() {
     assert_eq!(faults(&composed()), Vec::<String>::new());
 }
 
+/// How user's part is spoiled, and what its fault says.
+type Break = (fn(&mut Json), &'static [&'static str]);
+
 #[test]
 fn what_is_wrong_is_found() {
-    let breaks: [(fn(&mut Json), &[&str]); 11] = [
+    let breaks: [Break; 11] = [
         (|user| user["comand"] = json!(["serve"]), &["user", "comand"]),
         (|user| user["restart"] = json!(1), &["user", "restart"]),
         (

@@ -54,8 +54,8 @@ pub struct Healthy {
 #[derive(Debug, thiserror::Error)]
 pub enum Unready {
     /// There is no answer, or it is an error.
-    #[error("{0}")]
-    Silent(#[from] Status),
+    #[error("no answer: {}", .0.message())]
+    Silent(Status),
     /// Where to ask is no address.
     #[error(transparent)]
     Address(#[from] tonic::transport::Error),
@@ -75,8 +75,8 @@ impl Healthy {
         let channel = upstream::channel(&format!("http://{}", reachable(self.health_listen)))?;
         let mut request = Request::new(HealthCheckRequest { service: service.to_owned() });
         request.set_timeout(ANSWER_TIMEOUT);
-        let status = HealthClient::new(channel).check(request).await?.into_inner().status();
-        match status {
+        let answer = HealthClient::new(channel).check(request).await.map_err(Unready::Silent)?;
+        match answer.into_inner().status() {
             ServingStatus::Serving => Ok(()),
             status => Err(Unready::Said { service: service.to_owned(), status }),
         }
