@@ -4,9 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, open_files, upstream};
+use firstcome_mesh::{
+    Shutdown, open_files,
+    server::{Listeners, probes},
+    upstream,
+};
 use firstcome_proto::access;
-use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -91,23 +94,26 @@ impl App {
     /// Serves until `shutdown` begins, then drains for at most `drain_timeout`.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let address = listener.local_addr().context("read the listening address")?;
+        let Listeners { calls, probes } = listeners.into();
+        let address = calls.local_addr().context("read the listening address")?;
         tracing::info!(service = NAME, %address, "serve");
         if let Err(too_few) = open_files::enough_for(listen::CONNECTIONS_MAX) {
             tracing::warn!("{too_few}");
         }
         self.health.set_service_status(NAME, ServingStatus::NotServing).await;
+        // Apart from the public port, which refuses even these when too many call.
+        let _probes = probes.map(|listener| probes::answer(listener, self.health.clone()));
         let (keys, revocations) = (self.keys, self.revocations);
         tokio::spawn(become_ready(keys, revocations, self.health.clone(), shutdown.clone()));
         tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));
 
         let stop = shutdown.clone();
         let health = self.health;
-        let serving = listen::serve(listener, self.stack, async move {
+        let serving = listen::serve(calls, self.stack, async move {
             stop.begun().await;
             health.set_service_status(NAME, ServingStatus::NotServing).await;
         });

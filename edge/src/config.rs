@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve, Validate},
+    server::probes::Healthy,
 };
 use firstcome_proto::UserId;
 use http::HeaderValue;
@@ -60,13 +61,17 @@ pub struct CommandLine {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Serve the public port.
-    Serve(Config),
+    Serve(Box<Config>),
+    /// Ask the one that serves here whether it is ready; the exit code says so.
+    Healthy(Healthy),
 }
 
 impl Validate for CommandLine {
     fn faults(&self) -> Vec<String> {
-        let Command::Serve(config) = &self.command;
-        config.faults()
+        match &self.command {
+            Command::Serve(config) => config.faults(),
+            Command::Healthy(_) => Vec::new(),
+        }
     }
 }
 

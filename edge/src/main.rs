@@ -2,18 +2,22 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use firstcome_edge::{
-    App,
+    App, app,
     config::{self, Command},
 };
-use firstcome_mesh::{Shutdown, server, telemetry};
+use firstcome_mesh::{Shutdown, server::Listeners, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config::CommandLine { logs, command: Command::Serve(config) } =
-        firstcome_mesh::config::load();
+    let config::CommandLine { logs, command } = firstcome_mesh::config::load();
     telemetry::init(&logs);
-    match run(config).await {
+    let ran = match command {
+        Command::Serve(config) => run(*config).await,
+        Command::Healthy(healthy) => healthy.ask(app::NAME).await.context("ask"),
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             tracing::error!(fault = format!("{fault:#}"), "stop");
@@ -26,6 +30,6 @@ async fn run(config: config::Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let serve = config.serve.clone();
     let app = App::build(config, &shutdown)?;
-    let listener = server::bind(serve.listen).await;
-    app.serve(listener, shutdown, serve.drain_timeout).await
+    let listeners = Listeners::bind(&serve).await;
+    app.serve(listeners, shutdown, serve.drain_timeout).await
 }

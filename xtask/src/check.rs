@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    tool,
+    contract, tool,
     workbench::{self, Profile, cargo},
 };
 
@@ -20,6 +20,8 @@ const ROUNDS_VARIABLE: &str = "FIRSTCOME_RACE_ROUNDS";
 const STRIPE_MOCK_VARIABLE: &str = "FIRSTCOME_STRIPE_MOCK";
 /// Where e2e finds a browser.
 const CHROMIUM_VARIABLE: &str = "FIRSTCOME_CHROMIUM";
+/// Where the check of deploy/ finds what renders it.
+const KUSTOMIZE_VARIABLE: &str = "FIRSTCOME_KUSTOMIZE";
 /// Where user's tests find a Python with aiosmtpd.
 const AIOSMTPD_VARIABLE: &str = "FIRSTCOME_AIOSMTPD";
 
@@ -57,6 +59,8 @@ enum Step {
     Tools,
     /// The binaries that e2e runs
     Build,
+    /// What deploy/ says is what the programs take
+    Deployment,
     /// Every test of the workspace
     Test,
     /// The committed query data fits the migrations
@@ -77,13 +81,14 @@ enum Step {
 
 impl Step {
     /// What fails soonest comes first; the programs of the stores before whatever starts them.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Format,
         Self::Contract,
         Self::Web,
         Self::Clippy,
         Self::Tools,
         Self::Build,
+        Self::Deployment,
         Self::Test,
         Self::Prepare,
     ];
@@ -102,6 +107,7 @@ impl Step {
             Self::Web => "web",
             Self::Tools => "tools",
             Self::Build => "build",
+            Self::Deployment => "deployment",
             Self::Test => "test",
             Self::Prepare => "prepare",
             Self::ReleaseBuild => "release build",
@@ -163,10 +169,20 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
                     command
                 };
                 tool::run(buf().arg("lint"))?;
-                tool::run(buf().args(["format", "--diff", "--exit-code"]))
+                tool::run(buf().args(["format", "--diff", "--exit-code"]))?;
+                match contract::baseline() {
+                    Some(baseline) => {
+                        tool::run(buf().arg("breaking").arg("--against").arg(baseline))
+                    }
+                    None => {
+                        let why = "there is no baseline yet; cargo xtask baseline takes one";
+                        skipped.push(format!("buf breaking: {why}"));
+                        Ok(())
+                    }
+                }
             }
             Err(error) => {
-                skipped.push(format!("buf lint and buf format: {error:#}"));
+                skipped.push(format!("buf lint, buf format and buf breaking: {error:#}"));
                 Ok(())
             }
         },
@@ -190,6 +206,13 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             tool::run(Command::new(workbench::program(Profile::Dev)?).arg("tools"))
         }
         Step::Build => tool::run(cargo().args(["build", "--workspace", "--bins"])),
+        Step::Deployment => match tool::kustomize() {
+            Ok(_) => deployment(),
+            Err(error) => {
+                skipped.push(format!("the check of deploy/: {error:#}"));
+                Ok(())
+            }
+        },
         Step::Test => {
             let mut tests = cargo();
             match tool::grpcurl() {
@@ -199,6 +222,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::stripe_mock() {
                 Ok(mock) => drop(tests.env(STRIPE_MOCK_VARIABLE, mock)),
                 Err(error) => skipped.push(format!("payment's test on stripe-mock: {error:#}")),
+            }
+            match tool::kustomize() {
+                Ok(kustomize) => drop(tests.env(KUSTOMIZE_VARIABLE, kustomize)),
+                Err(error) => skipped.push(format!("what breaks deploy/: {error:#}")),
             }
             match tool::aiosmtpd() {
                 Ok(python) => drop(tests.env(AIOSMTPD_VARIABLE, python)),
@@ -235,6 +262,15 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             tool::run(tests.args(LONG_TESTS))
         }
     }
+}
+
+/// Checks `deploy/`: builds the programs whose word counts, and lets them say it.
+pub fn deployment() -> Result<()> {
+    let kustomize = tool::kustomize()?;
+    // All of them together, as `test` builds them: one crate alone would be built apart.
+    tool::run(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    let mut check = Command::new(workbench::beside(Profile::Dev, "firstcome-deployment")?);
+    tool::run(check.env(KUSTOMIZE_VARIABLE, kustomize))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -2,6 +2,7 @@
 //! `firstcome-workbench`, which is built first; this program itself compiles in seconds.
 
 mod check;
+mod contract;
 mod tool;
 mod workbench;
 
@@ -40,6 +41,10 @@ enum Command {
     /// Renew what the query macros know of the database; --check only looks
     #[command(disable_help_flag = true)]
     Prepare(Arguments),
+    /// Hold what deploy/ says against what the programs take and clusters know, without a cluster
+    Check,
+    /// Take today's contract as the one that later changes must keep; a release does
+    Baseline,
     /// Everything that CI runs
     Test(check::TestArgs),
 }
@@ -64,6 +69,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let (name, profile, arguments) = match command {
         Command::Test(args) => return check::test(&args),
+        Command::Check => return check::deployment().map(|()| ExitCode::SUCCESS),
+        Command::Baseline => return contract::take_baseline().map(|()| ExitCode::SUCCESS),
         Command::Up(passed) => ("up", Profile::Release, passed.arguments),
         Command::Rush(passed) => ("rush", Profile::Release, passed.arguments),
         Command::Verify(passed) => ("verify", Profile::Release, passed.arguments),

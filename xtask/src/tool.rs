@@ -19,6 +19,8 @@ const GRPCURL: &str = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
 const STRIPE_MOCK: &str = "github.com/stripe/stripe-mock@v0.203.0";
 /// What edge/web/package.json asks for.
 const NODE_MIN: (u32, u32) = (20, 19);
+/// Renders what a cluster gets, where there is no kubectl.
+const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.3";
 /// Takes mail as mail servers do.
 const AIOSMTPD: &str = "aiosmtpd==1.4.6";
 
@@ -86,6 +88,14 @@ pub fn stripe_mock() -> Result<PathBuf> {
     go_program("stripe-mock", STRIPE_MOCK)
 }
 
+/// kubectl, which renders overlays as kustomize does; else kustomize, or why there is neither.
+pub fn kustomize() -> Result<PathBuf> {
+    match on_path("kubectl") {
+        Some(kubectl) => Ok(kubectl),
+        None => go_program("kustomize", KUSTOMIZE),
+    }
+}
+
 /// A Python that has aiosmtpd, or why there is none.
 pub fn aiosmtpd() -> Result<PathBuf> {
     let folder = tools().join("python");
@@ -120,8 +130,13 @@ fn go_program(name: &str, module: &str) -> Result<PathBuf> {
 
 /// Whether PATH leads to a program.
 pub fn exists(program: &str) -> bool {
+    on_path(program).is_some()
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let mut candidates = env::split_paths(&path).map(|folder| folder.join(program));
+    candidates.find(|candidate| candidate.is_file())
 }
 
 /// Runs a command in front of the user.

@@ -75,6 +75,11 @@ pub fn program(profile: Profile) -> Result<PathBuf> {
     })
 }
 
+/// Another program of the workspace, of this profile.
+pub fn beside(profile: Profile, name: &str) -> Result<PathBuf> {
+    Ok(program(profile)?.with_file_name(name))
+}
+
 /// The cargo that runs us, in the workspace.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -14,9 +14,11 @@ use crate::secret::Secrets;
 
 /// The database's name.
 pub const NAME: &str = "firstcome";
-/// What migrations rely on, by name. Made by the administrator, so that no service's role needs the
-/// right to create things outside its schema.
-const EXTENSIONS: [&str; 1] = ["pg_trgm"];
+/// Makes the logins; [`Database::prepare`] gives each one's password as a setting. Deployments run
+/// the same two scripts.
+const ROLES: &str = include_str!("../../../deploy/postgres/roles.sql");
+/// Makes the schemas in a database, and the extensions beside them.
+const SCHEMAS: &str = include_str!("../../../deploy/postgres/schemas.sql");
 
 /// A service's login, and its schema of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,13 +99,11 @@ impl Database {
     pub async fn prepare(admin_url: &str, passwords: Passwords) -> Result<Self> {
         let admin = PgConnectOptions::from_str(admin_url).context("read the database's address")?;
         let database = Self { admin: admin.disable_statement_logging(), passwords };
-        let mut server = database.connect_as_admin("postgres").await?;
-        for role in Role::ALL {
-            database
-                .prepare_role(&mut server, role)
-                .await
-                .with_context(|| format!("role {role}"))?;
-        }
+        let password = |role| (format!("firstcome.{role}_password"), &database.passwords.0[&role]);
+        let settings = database.admin.clone().options(Role::ALL.map(password));
+        let mut server =
+            settings.database("postgres").connect().await.context("log in to database postgres")?;
+        server.execute(ROLES).await.context("make the roles")?;
         let exists: bool =
             sqlx::query_scalar("select count(*) > 0 from pg_database where datname = $1")
                 .bind(NAME)
@@ -132,20 +132,10 @@ impl Database {
     /// Makes the schemas in a database of this server, and the extensions beside them.
     pub async fn prepare_schemas(&self, database: &str) -> Result<()> {
         let mut connection = self.connect_as_admin(database).await?;
-        for extension in EXTENSIONS {
-            let sql = format!("create extension if not exists {extension}");
-            connection
-                .execute(AssertSqlSafe(sql))
-                .await
-                .with_context(|| format!("extension {extension} (package postgresql-contrib)"))?;
-        }
-        for role in Role::ALL {
-            let sql = format!("create schema if not exists {role} authorization {role}");
-            connection
-                .execute(AssertSqlSafe(sql))
-                .await
-                .with_context(|| format!("schema {role}"))?;
-        }
+        connection
+            .execute(SCHEMAS)
+            .await
+            .context("make the schemas (extension pg_trgm: package postgresql-contrib)")?;
         connection.close().await?;
         Ok(())
     }
@@ -168,18 +158,18 @@ impl Database {
         let options = self.admin.clone().database(database);
         options.connect().await.with_context(|| format!("log in to database {database}"))
     }
+}
 
-    async fn prepare_role(&self, server: &mut PgConnection, role: Role) -> Result<()> {
-        // Roles have no "if not exists"; ours are made by nobody else, so looking first is enough.
-        let exists: bool =
-            sqlx::query_scalar("select count(*) > 0 from pg_roles where rolname = $1")
-                .bind(role.name())
-                .fetch_one(&mut *server)
-                .await?;
-        let verb = if exists { "alter" } else { "create" };
-        // Generated passwords are hexadecimal, so quoting them is safe.
-        let sql = format!("{verb} role {role} login password '{}'", self.passwords.0[&role]);
-        server.execute(AssertSqlSafe(sql)).await?;
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scripts_make_every_role_and_its_schema() {
+        for role in Role::ALL {
+            assert!(ROLES.contains(&format!("'{role}'")), "{role}");
+            let schema = format!("create schema if not exists {role} authorization {role};");
+            assert!(SCHEMAS.contains(&schema), "{role}");
+        }
     }
 }

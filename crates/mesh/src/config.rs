@@ -25,6 +25,11 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_LISTEN")]
     pub listen: SocketAddr,
 
+    /// Address and port to answer probes on, in the clear; without it, nobody without a certificate
+    /// learns how this process is.
+    #[arg(long, env = "FIRSTCOME_HEALTH_LISTEN")]
+    pub health_listen: Option<SocketAddr>,
+
     /// How long calls in flight may take to end once the process is told to stop.
     #[arg(long, env = "FIRSTCOME_DRAIN_TIMEOUT", default_value = DRAIN_TIMEOUT_DEFAULT,
           value_parser = humantime::parse_duration)]

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod incoming;
+pub mod probes;
 mod streamed;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -14,7 +15,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::authorize::AuthorizeLayer;
 pub use self::streamed::{Streamed, streamed};
-use crate::{Shutdown, open_files, tls::Credentials};
+use crate::{Shutdown, config, open_files, tls::Credentials};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -43,6 +44,31 @@ pub async fn bind(address: SocketAddr) -> TcpListener {
             eprintln!("error: cannot listen on {address}: {error}");
             std::process::exit(EXIT_UNAVAILABLE);
         }
+    }
+}
+
+/// The open ports of a process.
+pub struct Listeners {
+    /// For calls.
+    pub calls: TcpListener,
+    /// For those who watch over the process from outside the mesh.
+    pub probes: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what a process is told to listen on.
+    pub async fn bind(config: &config::Serve) -> Self {
+        let probes = match config.health_listen {
+            Some(address) => Some(bind(address).await),
+            None => None,
+        };
+        Self { calls: bind(config.listen).await, probes }
+    }
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(calls: TcpListener) -> Self {
+        Self { calls, probes: None }
     }
 }
 
@@ -80,11 +106,13 @@ impl Server {
     /// that start tasks, then the tasks, then what these need.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> io::Result<()> {
-        let address = listener.local_addr()?;
+        let Listeners { calls, probes } = listeners.into();
+        let address = calls.local_addr()?;
+        let _probes = probes.map(|listener| probes::answer(listener, self.reporter.clone()));
         self.reporter.set_service_status(self.name, ServingStatus::Serving).await;
         tracing::info!(service = self.name, %address, "serve");
 
@@ -95,7 +123,7 @@ impl Server {
             Some(_) => AuthorizeLayer::by_contract(),
             None => AuthorizeLayer::in_the_clear(),
         };
-        let connections = incoming::incoming(listener, self.credentials);
+        let connections = incoming::incoming(calls, self.credentials);
         let serving = Transport::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))

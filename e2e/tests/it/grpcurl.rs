@@ -1,9 +1,12 @@
-//! The README's own lines, as a stranger pastes them.
+//! The README's own lines, as a stranger pastes them, and the purchase that tries a deployment.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use firstcome_e2e::{Shop, shop::Terms};
-use firstcome_local::Service;
+use firstcome_local::{Checkout, Service};
+
+/// A password hash in a debug build, many tests at once, two cores.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// `cargo xtask test` installs grpcurl when Go is there, and lists this story as skipped when not.
 fn grpcurl() -> Option<String> {
@@ -51,4 +54,29 @@ async fn grpcurl_lists_and_places_an_order() {
     );
     assert!(placed.contains("ORDER_STATE_PENDING_PAYMENT"), "{placed}");
     assert_eq!(shop.stock(&sale).await.unwrap().skus[0].available, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_of_a_deployment_buys_a_pair() {
+    let Some(grpcurl) = grpcurl() else {
+        eprintln!("skipped: FIRSTCOME_GRPCURL names no grpcurl");
+        return;
+    };
+    let shop = Shop::shared().await;
+    let mesh = shop.mesh.address();
+    // The two commands that deploy/k8s/kind.sh runs in a pod.
+    let (admin, password) = ("deployer@firstcome.example", "Tried-on-one-machine-1");
+    let create_admin = ["create-admin", "--email", admin, "--password", password];
+    mesh.run(Service::User, &create_admin, DEADLINE).await.unwrap();
+    let seed = ["seed", "--development", "--count=1", "--prefix=kind", "--out=/dev/null"];
+    mesh.run(Service::User, &seed, DEADLINE).await.unwrap();
+
+    let mut buy = Command::new(Checkout::here().root().join("deploy/buy.sh"));
+    buy.arg(mesh.endpoint(Service::Edge).replace("http://", "")).env("GRPCURL", grpcurl);
+    buy.env("ADMIN_EMAIL", admin).env("ADMIN_PASSWORD", password);
+    buy.env("BUYER_EMAIL", "kind-0@seed.firstcome.example").env("BUYER_PASSWORD", "Seeded-buyer-1");
+    let output = tokio::task::spawn_blocking(move || buy.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("is paid"), "{said}");
 }

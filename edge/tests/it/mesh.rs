@@ -355,6 +355,7 @@ pub fn config(endpoint: &str) -> Config {
     Config {
         serve: Serve {
             listen: "127.0.0.1:0".parse().unwrap(),
+            health_listen: None,
             drain_timeout: Duration::from_secs(5),
             tls: Tls::default(),
         },

@@ -3,14 +3,16 @@
 use std::{io, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Credentials, Shutdown, server::Server};
+use firstcome_mesh::{
+    Credentials, Shutdown,
+    server::{Listeners, Server},
+};
 use firstcome_proto::inventory_v1::{
     catalog_service_server::CatalogServiceServer, offer_service_server::OfferServiceServer,
     reservation_service_server::ReservationServiceServer, stock_service_server::StockServiceServer,
 };
 use firstcome_redis::RedisPool;
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpListener;
 
 use crate::{
     badge::Badges,
@@ -34,6 +36,9 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const LIKES_AT_ONCE: usize = 2;
 /// Likes that may wait: at some milliseconds each, the last one's turn comes within a second.
 const LIKES_WAITING_MAX: usize = 256;
+
+/// The binary's name, and the health service's word for "ready".
+pub const NAME: &str = "firstcome-inventory";
 
 /// A service that is ready to serve.
 pub struct App {
@@ -84,7 +89,11 @@ impl App {
     }
 
     /// Serves until the end begins, then drains.
-    pub async fn serve(self, listener: TcpListener, drain_timeout: Duration) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        listeners: impl Into<Listeners>,
+        drain_timeout: Duration,
+    ) -> io::Result<()> {
         let stock = Stock::new(self.live.clone(), self.gate.clone(), self.shutdown.clone());
         let shelf = Shelf::new(self.store.clone());
         shelf.start(&self.shutdown);
@@ -100,7 +109,7 @@ impl App {
             Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
         self.keeper().start(&self.shutdown);
 
-        let mut server = Server::new("firstcome-inventory", self.credentials);
+        let mut server = Server::new(NAME, self.credentials);
         server
             .routes()
             .add_service(CatalogServiceServer::new(catalog))
@@ -110,7 +119,7 @@ impl App {
                 ReservationServiceServer::new(reservation)
                     .max_decoding_message_size(MESSAGE_BYTES_MAX),
             );
-        server.serve(listener, self.shutdown.clone(), drain_timeout).await?;
+        server.serve(listeners, self.shutdown.clone(), drain_timeout).await?;
         let rest = async {
             // What is confirmed on the way out is confirmed by tasks.
             self.reservations.close(drain_timeout).await;

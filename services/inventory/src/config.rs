@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve, Validate},
+    server::probes::Healthy,
 };
 use secrecy::SecretString;
 
@@ -50,6 +51,8 @@ pub enum Command {
         #[arg(long, env = "FIRSTCOME_DATABASE_URL", hide_env_values = true)]
         database_url: SecretString,
     },
+    /// Ask the one that serves here whether it is ready; the exit code says so.
+    Healthy(Healthy),
     /// Measure what the gate alone costs; `cargo xtask bench` runs it.
     #[command(hide = true)]
     MeasureGate(MeasureGate),
@@ -136,7 +139,7 @@ impl Validate for Config {
     fn faults(&self) -> Vec<String> {
         match &self.command {
             Command::Serve(service) => service.serve.faults(),
-            Command::Migrate { .. } | Command::MeasureGate(_) => Vec::new(),
+            Command::Migrate { .. } | Command::Healthy(_) | Command::MeasureGate(_) => Vec::new(),
         }
     }
 }

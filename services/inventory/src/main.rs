@@ -1,12 +1,12 @@
 //! The life of the process: config, telemetry, build, bind, serve, drain.
 
 use firstcome_inventory::{
-    app::App,
+    app::{self, App},
     config::{Command, Config},
     measure,
     store::Store,
 };
-use firstcome_mesh::{Shutdown, config, server, telemetry};
+use firstcome_mesh::{Shutdown, config, server::Listeners, telemetry};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -15,11 +15,12 @@ async fn main() -> anyhow::Result<()> {
     match config.command {
         Command::Migrate { database_url } => Ok(Store::migrate(&database_url).await?),
         Command::MeasureGate(wanted) => measure::run(&wanted).await,
+        Command::Healthy(healthy) => Ok(healthy.ask(app::NAME).await?),
         Command::Serve(service) => {
-            let listener = server::bind(service.serve.listen).await;
+            let listeners = Listeners::bind(&service.serve).await;
             let shutdown = Shutdown::on_signals()?;
             let app = App::build(&service, shutdown).await?;
-            Ok(app.serve(listener, service.serve.drain_timeout).await?)
+            Ok(app.serve(listeners, service.serve.drain_timeout).await?)
         }
     }
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, relay};
-use firstcome_mesh::{Credentials, Shutdown, server::Server, upstream};
+use firstcome_mesh::{
+    Credentials, Shutdown,
+    server::{Listeners, Server},
+    upstream,
+};
 use firstcome_postgres::Pool;
 use firstcome_proto::{
     access::Peer,
@@ -16,7 +20,6 @@ use firstcome_proto::{
 };
 use firstcome_vault::Vault;
 use sqlx::migrate::Migrator;
-use tokio::net::TcpListener;
 
 use crate::{
     attempt::Attempts,
@@ -33,7 +36,7 @@ use crate::{
 };
 
 /// The binary's name, and the health service's word for "ready".
-const NAME: &str = "firstcome-order";
+pub const NAME: &str = "firstcome-order";
 
 /// This service's own schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -78,7 +81,7 @@ impl App {
     /// Serves until `shutdown` begins, then finishes what is under way.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
@@ -133,7 +136,7 @@ impl App {
             .add_service(CartServiceServer::new(lists.clone()))
             .add_service(WishlistServiceServer::new(lists))
             .add_service(OrderIntakeServiceServer::new(intakes));
-        server.serve(listener, shutdown.clone(), drain_timeout).await?;
+        server.serve(listeners, shutdown.clone(), drain_timeout).await?;
         let rest = async {
             // Nobody calls any more. What callers left in the intake may still start undos; these,
             // and the payments under way, need the batchers behind them.

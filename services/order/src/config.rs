@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve as Mesh, Validate},
+    server::probes::Healthy,
 };
 use firstcome_vault::DataKeys;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -62,6 +63,8 @@ pub enum Command {
     /// Seal anew, under the first of the data keys, what is under another, and exit. May run while
     /// others serve, once all of them have that key.
     RotateKeys(Upkeep),
+    /// Ask the one that serves here whether it is ready; the exit code says so.
+    Healthy(Healthy),
 }
 
 /// What the commands need that look after the rows.
@@ -206,6 +209,7 @@ impl Validate for Config {
                 }
                 &serve.database
             }
+            Command::Healthy(_) => return Vec::new(),
         };
         if PgConnectOptions::from_str(database.database_url.expose_secret()).is_err() {
             faults.push("--database-url is not a postgres:// address".to_owned());

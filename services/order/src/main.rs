@@ -1,7 +1,7 @@
 //! The life of the order process.
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, config, server, telemetry};
+use firstcome_mesh::{Shutdown, config, server::Listeners, telemetry};
 use firstcome_order::{
     app::{self, App},
     config::{Command, Config},
@@ -14,11 +14,12 @@ async fn main() -> anyhow::Result<()> {
     match config.command {
         Command::Migrate(upkeep) => app::migrate(&upkeep).await.context("migrate"),
         Command::RotateKeys(upkeep) => app::rotate_keys(&upkeep).await.context("rotate keys"),
+        Command::Healthy(healthy) => healthy.ask(app::NAME).await.context("ask"),
         Command::Serve(serve) => {
-            let listener = server::bind(serve.mesh.listen).await;
+            let listeners = Listeners::bind(&serve.mesh).await;
             let app = App::build(&serve).await.context("start")?;
             let shutdown = Shutdown::on_signals()?;
-            app.serve(listener, shutdown, serve.mesh.drain_timeout).await.context("serve")
+            app.serve(listeners, shutdown, serve.mesh.drain_timeout).await.context("serve")
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use firstcome_mesh::{Credentials, Shutdown, server::Server};
+use firstcome_mesh::{
+    Credentials, Shutdown,
+    server::{Listeners, Server},
+};
 use firstcome_postgres::Pool;
 use firstcome_proto::payment_v1::{
     charge_service_server::ChargeServiceServer, payment_service_server::PaymentServiceServer,
@@ -11,7 +14,7 @@ use firstcome_proto::payment_v1::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::sync::Notify;
 
 use crate::{
     charge::Charges,
@@ -25,7 +28,7 @@ use crate::{
 };
 
 /// The binary's name, and the health service's word for "ready".
-const NAME: &str = "firstcome-payment";
+pub const NAME: &str = "firstcome-payment";
 
 /// Payment's own schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -66,7 +69,7 @@ impl App {
     /// Serves until `shutdown` begins, then answers what is in flight.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
@@ -86,7 +89,7 @@ impl App {
             .add_service(ChargeServiceServer::new(charge_service::Service(charges)))
             .add_service(PaymentServiceServer::new(payment_service::Service(store.clone())))
             .add_service(WebhookServiceServer::new(webhook_service::Service(webhooks)));
-        server.serve(listener, shutdown.clone(), drain_timeout).await?;
+        server.serve(listeners, shutdown.clone(), drain_timeout).await?;
         let rest = async {
             // The duties use the queues that are closed next.
             shutdown.finished().await;

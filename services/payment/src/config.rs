@@ -3,7 +3,10 @@
 use std::{str::FromStr as _, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use firstcome_mesh::config::{Logs, Serve as Mesh, Validate};
+use firstcome_mesh::{
+    config::{Logs, Serve as Mesh, Validate},
+    server::probes::Healthy,
+};
 use http::{HeaderValue, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -37,6 +40,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Bring the schemas of payment and of the sandbox provider up to date, and exit.
     Migrate(Databases),
+    /// Ask the one that serves here whether it is ready; the exit code says so.
+    Healthy(Healthy),
 }
 
 /// What `serve` needs.
@@ -195,6 +200,7 @@ impl Validate for Config {
                 (faults, &serve.databases)
             }
             Command::Migrate(databases) => (Vec::new(), databases),
+            Command::Healthy(_) => return Vec::new(),
         };
         let addresses = [
             ("--database-url", Some(&databases.database_url)),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, consumer};
-use firstcome_mesh::{Credentials, Shutdown, server::Server};
+use firstcome_mesh::{
+    Credentials, Shutdown,
+    server::{Listeners, Server},
+};
 use firstcome_postgres::Pool;
 use firstcome_proto::user_v1::{
     account_service_server::AccountServiceServer,
@@ -16,7 +19,6 @@ use firstcome_proto::user_v1::{
 use firstcome_redis::RedisPool;
 use secrecy::ExposeSecret as _;
 use sqlx::migrate::Migrator;
-use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::{
@@ -47,7 +49,7 @@ use crate::{
 };
 
 /// The binary's name, and the health service's word for "ready".
-const NAME: &str = "firstcome-user";
+pub const NAME: &str = "firstcome-user";
 
 /// The schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -108,7 +110,7 @@ impl App {
     /// Serves until `shutdown` begins, then answers what is in flight and lets the mail leave.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
@@ -150,7 +152,7 @@ impl App {
                 store: store.clone(),
                 keep,
             }));
-        server.serve(listener, shutdown.clone(), drain_timeout).await?;
+        server.serve(listeners, shutdown.clone(), drain_timeout).await?;
         let rest = async {
             shutdown.finished().await;
             redis.close().await;

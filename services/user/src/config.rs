@@ -3,7 +3,10 @@
 use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use firstcome_mesh::config::{Logs, Serve as Mesh, Validate};
+use firstcome_mesh::{
+    config::{Logs, Serve as Mesh, Validate},
+    server::probes::Healthy,
+};
 use firstcome_vault::{DataKeys, Index, Vault};
 use lettre::message::Mailbox;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -61,6 +64,8 @@ pub enum Command {
     CreateAdmin(CreateAdmin),
     /// Make verified users in bulk and write their access tokens. Development only.
     Seed(Seed),
+    /// Ask the one that serves here whether it is ready; the exit code says so.
+    Healthy(Healthy),
 }
 
 /// Where the rows are.
@@ -252,6 +257,7 @@ impl Validate for Config {
                 faults.extend(serve.faults());
                 (&serve.database, &serve.keys)
             }
+            Command::Healthy(_) => return Vec::new(),
             Command::CreateAdmin(admin) => {
                 faults.extend(admin.faults());
                 (&admin.database, &admin.keys)

@@ -1,7 +1,7 @@
 //! The life of the user process.
 
 use anyhow::Context as _;
-use firstcome_mesh::{Shutdown, config, server, telemetry};
+use firstcome_mesh::{Shutdown, config, server::Listeners, telemetry};
 use firstcome_user::{
     app::{self, App},
     config::{Command, Config},
@@ -20,11 +20,12 @@ async fn main() -> anyhow::Result<()> {
         Command::RotateKeys(upkeep) => app::rotate_keys(&upkeep).await.context("rotate keys"),
         Command::CreateAdmin(admin) => app::create_admin(&admin).await.context("create admin"),
         Command::Seed(wanted) => seed::run(&wanted).await.context("seed"),
+        Command::Healthy(healthy) => healthy.ask(app::NAME).await.context("ask"),
         Command::Serve(serve) => {
-            let listener = server::bind(serve.mesh.listen).await;
+            let listeners = Listeners::bind(&serve.mesh).await;
             let app = App::build(&serve).await.context("start")?;
             let shutdown = Shutdown::on_signals()?;
-            app.serve(listener, shutdown, serve.mesh.drain_timeout).await.context("serve")
+            app.serve(listeners, shutdown, serve.mesh.drain_timeout).await.context("serve")
         }
     }
 }

@@ -108,6 +108,7 @@ impl Shop {
         let service = Service {
             serve: Serve {
                 listen: "127.0.0.1:0".parse().unwrap(),
+                health_listen: None,
                 drain_timeout: Duration::from_secs(1),
                 tls: Tls::default(),
             },

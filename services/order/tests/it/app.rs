@@ -105,7 +105,8 @@ impl Shop {
     pub async fn replica_with_lease(&self, step_lease: Duration) -> Replica {
         let drain_timeout = Duration::from_secs(1);
         let tls = Tls::default();
-        let mesh = Mesh { listen: "127.0.0.1:0".parse().unwrap(), drain_timeout, tls };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let mesh = Mesh { listen, health_listen: None, drain_timeout, tls };
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,

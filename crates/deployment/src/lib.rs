@@ -1,0 +1,58 @@
+//! Holds what `deploy/` says against what the programs take and what a cluster knows, without a
+//! cluster: `cargo xtask check`.
+//!
+//! The programs' word is their own configuration, linked in: whatever it refuses is refused here,
+//! before anybody deploys it. *Invariant:* nothing here is started, changed or written.
+
+pub mod compose;
+pub mod container;
+pub mod manifests;
+pub mod network;
+pub mod pools;
+pub mod program;
+pub mod schema;
+pub mod workload;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use self::{
+    manifests::{Kustomize, Manifests},
+    program::Programs,
+};
+
+/// What is rendered together: each of them is a whole shop.
+pub const DEPLOYMENTS: [(&str, &[&str]); 2] = [
+    (
+        "kind",
+        &[
+            "deploy/k8s/overlays/kind/stores",
+            "deploy/k8s/overlays/kind/migrate",
+            "deploy/k8s/overlays/kind",
+        ],
+    ),
+    ("production", &["deploy/k8s/overlays/production/migrate", "deploy/k8s/overlays/production"]),
+];
+
+/// The file that brings everything up on one machine.
+pub const COMPOSE_FILE: &str = "docker-compose.yml";
+
+/// Renders one of [`DEPLOYMENTS`].
+pub fn render(root: &Path, kustomize: &Kustomize, overlays: &[&str]) -> Result<Manifests> {
+    let mut rendered = String::new();
+    for overlay in overlays {
+        rendered.push_str("---\n");
+        rendered.push_str(&kustomize.render(&root.join(overlay))?);
+    }
+    Manifests::read(&rendered).context("read what was rendered")
+}
+
+/// Everything that is wrong with a rendered deployment, one sentence each.
+pub fn faults_of(manifests: &Manifests, programs: &Programs) -> Vec<String> {
+    let mut faults = schema::faults(manifests);
+    faults.extend(workload::faults(manifests, programs));
+    faults.extend(network::faults(manifests, programs));
+    faults.extend(pools::faults(manifests, programs));
+    faults
+}

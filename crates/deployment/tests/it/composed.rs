@@ -1,0 +1,78 @@
+//! The compose file.
+
+use std::fs;
+
+use firstcome_deployment::compose::{self, Compose};
+use firstcome_local::{Checkout, Service};
+use serde_json::{Value as Json, json};
+
+use super::copies::{assert_found, composed, programs};
+
+fn faults(compose: &Compose) -> Vec<String> {
+    compose::faults(compose, programs())
+}
+
+#[test]
+fn what_is_committed_is_in_order() {
+    assert_eq!(faults(&composed()), Vec::<String>::new());
+}
+
+/// How user's part is spoiled, and what its fault says.
+type Break = (fn(&mut Json), &'static [&'static str]);
+
+#[test]
+fn what_is_wrong_is_found() {
+    let breaks: [Break; 11] = [
+        (|user| user["comand"] = json!(["serve"]), &["user", "comand"]),
+        (|user| user["restart"] = json!(1), &["user", "restart"]),
+        (
+            |user| user["environment"]["FIRSTCOME_CODE_TTLS"] = json!("3m"),
+            &["user: ", "reads no FIRSTCOME_CODE_TTLS"],
+        ),
+        (
+            |user| {
+                user["environment"].as_object_mut().unwrap().remove("FIRSTCOME_INDEX_KEY");
+            },
+            &["user: ", "--index-key"],
+        ),
+        (
+            |user| user["environment"]["FIRSTCOME_LISTEN"] = json!("0.0.0.0:9109"),
+            &["edge: http://user:9101 does not lead to firstcome-user"],
+        ),
+        (|user| user["build"]["args"]["BIN"] = json!("firstcome-edge"), &["user: ", "BIN="]),
+        (|user| user["image"] = json!("firstcome/user"), &["user: ", "names no version"]),
+        (|user| user["volumes"] = json!(["user-tsl:/tls:ro"]), &["user: ", "volume user-tsl"]),
+        (|user| user["volumes"] = json!([]), &["user: ", "FIRSTCOME_TLS_KEY", "no volume"]),
+        (
+            |user| user["healthcheck"]["test"] = json!(["CMD", "true"]),
+            &["user: its health is not asked"],
+        ),
+        (
+            |user| user["environment"]["FIRSTCOME_DATABASE_CONNECTIONS"] = json!("80"),
+            &["pools want", "of 100"],
+        ),
+    ];
+    for (spoil, parts) in breaks {
+        let mut copy = composed();
+        spoil(&mut copy.0["services"]["user"]);
+        assert_found(&faults(&copy), parts);
+    }
+}
+
+#[test]
+fn whoever_is_waited_for_must_be_there() {
+    let mut copy = composed();
+    copy.0["services"].as_object_mut().unwrap().remove("mail");
+    assert_found(&faults(&copy), &["user: it waits for mail"]);
+}
+
+#[test]
+fn every_program_is_built_into_an_image() {
+    let dockerfile = Checkout::here().root().join("deploy/Dockerfile");
+    let dockerfile = fs::read_to_string(dockerfile).unwrap();
+    for service in Service::ALL {
+        for wanted in [format!("--package {service}"), format!("target/release/{service}")] {
+            assert!(dockerfile.contains(&wanted), "{wanted}");
+        }
+    }
+}
