@@ -52,6 +52,8 @@ enum Step {
     Contract,
     /// The storefront's tests pass, and its committed bundle is what its sources build
     Web,
+    /// docs/api.md is what the contract says
+    Docs,
     /// The stores' programs are there, or get there
     Tools,
     /// The binaries that e2e runs
@@ -76,11 +78,12 @@ enum Step {
 
 impl Step {
     /// What fails soonest comes first; the programs of the stores before whatever starts them.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Format,
         Self::Contract,
         Self::Web,
         Self::Clippy,
+        Self::Docs,
         Self::Tools,
         Self::Build,
         Self::Test,
@@ -99,6 +102,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Contract => "contract",
             Self::Web => "web",
+            Self::Docs => "docs",
             Self::Tools => "tools",
             Self::Build => "build",
             Self::Test => "test",
@@ -184,6 +188,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
                 Ok(())
             }
         },
+        Step::Docs => {
+            workbench::build(Profile::Dev)?;
+            tool::run(Command::new(workbench::program(Profile::Dev)?).args(["docs", "--check"]))
+        }
         Step::Tools => {
             workbench::build(Profile::Dev)?;
             tool::run(Command::new(workbench::program(Profile::Dev)?).arg("tools"))

@@ -40,6 +40,9 @@ enum Command {
     /// Renew what the query macros know of the database; --check only looks
     #[command(disable_help_flag = true)]
     Prepare(Arguments),
+    /// Write docs/api.md from the contract; --check only looks
+    #[command(disable_help_flag = true)]
+    Docs(Arguments),
     /// Everything that CI runs
     Test(check::TestArgs),
 }
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(passed) => ("bench", Profile::Release, passed.arguments),
         Command::Down(passed) => ("down", Profile::Any, passed.arguments),
         Command::Prepare(passed) => ("prepare", Profile::Dev, passed.arguments),
+        Command::Docs(passed) => ("docs", Profile::Dev, passed.arguments),
     };
     // Nobody waits minutes to read a page of help.
     let is_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
