@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    tool,
+    example, tool,
     workbench::{self, Profile, cargo},
 };
 
@@ -210,6 +210,18 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::aiosmtpd() {
                 Ok(python) => drop(tests.env(AIOSMTPD_VARIABLE, python)),
                 Err(error) => skipped.push(format!("user's tests on aiosmtpd: {error:#}")),
+            }
+            for example in &example::ALL {
+                match (example.install)() {
+                    Ok(runner) => {
+                        (example.build)(&runner)?;
+                        tests.env(example.variable, runner);
+                    }
+                    Err(error) => {
+                        let name = example.name;
+                        skipped.push(format!("the story of the buyer in {name}: {error:#}"));
+                    }
+                }
             }
             tool::run(tests.args(["test", "--workspace"]))
         }

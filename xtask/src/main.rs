@@ -2,6 +2,7 @@
 //! `firstcome-workbench`, which is built first; this program itself compiles in seconds.
 
 mod check;
+mod example;
 mod tool;
 mod workbench;
 
