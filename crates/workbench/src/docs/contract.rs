@@ -1,10 +1,10 @@
 //! The contract as the page tells it: services, types and their comments.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use firstcome_proto::access::{self, Access};
 use prost_reflect::{
-    DescriptorPool, EnumDescriptor, FileDescriptor, MessageDescriptor, ServiceDescriptor,
+    DescriptorPool, EnumDescriptor, FileDescriptor, Kind, MessageDescriptor, ServiceDescriptor,
 };
 
 /// The contract with its comments, which the services' own copy leaves out.
@@ -50,23 +50,56 @@ impl Contract {
         services
     }
 
-    /// Messages that are part of others: neither a call's own request nor its answer.
-    pub fn parts(&self) -> Vec<MessageDescriptor> {
-        let methods: Vec<_> =
-            self.pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()).collect();
-        let is_a_calls = |message: &MessageDescriptor| {
-            methods.iter().any(|method| method.input() == *message || method.output() == *message)
-        };
+    /// Messages that are part of others, of what clients send and get or of what only the mesh does.
+    pub fn parts(&self, internal: bool) -> Vec<MessageDescriptor> {
+        let (calls_own, public) = (self.calls_own(), self.public());
         let ours = self.pool.all_messages().filter(|message| is_ours(message.full_name()));
-        let parts = ours.filter(|message| !message.is_map_entry() && !is_a_calls(message));
+        let parts = ours.filter(|message| {
+            let is_a_part = !message.is_map_entry() && !calls_own.contains(message.full_name());
+            is_a_part && public.contains(message.full_name()) != internal
+        });
         sorted(parts.collect(), MessageDescriptor::full_name)
     }
 
-    /// Enums, but for that of the reasons, which has a chapter of its own.
-    pub fn enums(&self) -> Vec<EnumDescriptor> {
+    /// Enums of either kind, but for that of the reasons, which has a chapter of its own.
+    pub fn enums(&self, internal: bool) -> Vec<EnumDescriptor> {
+        let public = self.public();
         let ours = self.pool.all_enums().filter(|found| is_ours(found.full_name()));
-        let enums = ours.filter(|found| found.full_name() != super::reasons::ENUM);
+        let enums = ours.filter(|found| {
+            let name = found.full_name();
+            name != super::reasons::ENUM && public.contains(name) != internal
+        });
         sorted(enums.collect(), EnumDescriptor::full_name)
+    }
+
+    /// The requests and answers of all methods.
+    fn calls_own(&self) -> BTreeSet<String> {
+        let services = self.pool.services();
+        let methods = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+        let messages = methods.flat_map(|method| [method.input(), method.output()]);
+        messages.map(|message| message.full_name().to_owned()).collect()
+    }
+
+    /// Every type that a client meets.
+    fn public(&self) -> BTreeSet<String> {
+        let services = self.services(false);
+        let methods = services.iter().flat_map(|service| service.methods());
+        let mut open: Vec<_> =
+            methods.flat_map(|method| [method.input(), method.output()]).collect();
+        let mut met = BTreeSet::new();
+        while let Some(message) = open.pop() {
+            if !met.insert(message.full_name().to_owned()) {
+                continue;
+            }
+            for field in message.fields() {
+                match field.kind() {
+                    Kind::Message(part) => open.push(part),
+                    Kind::Enum(found) => drop(met.insert(found.full_name().to_owned())),
+                    _ => {}
+                }
+            }
+        }
+        met
     }
 
     /// The reasons.

@@ -43,7 +43,10 @@ pub fn write(contract: &Contract) -> Result<String> {
         page.service(&service)?;
     }
     page.reasons();
-    page.types();
+    page.line("\n## Messages\n\nWhat requests and answers are made of.");
+    page.messages(false);
+    page.line("\n## Enums");
+    page.enums(false);
     page.text.push_str(
         "\n## Inside the mesh\n\nNot reachable through the edge, and not listed by its reflection: \
          only services with a certificate of the mesh call these. Here for who works on firstcome.\n",
@@ -51,6 +54,8 @@ pub fn write(contract: &Contract) -> Result<String> {
     for service in contract.services(true) {
         page.service(&service)?;
     }
+    page.messages(true);
+    page.enums(true);
     page.every_reason_is_named()?;
     Ok(page.text)
 }
@@ -204,9 +209,8 @@ impl Page<'_> {
         }
     }
 
-    fn types(&mut self) {
-        self.line("\n## Messages\n\nWhat requests and answers are made of, besides what stands at their methods.");
-        for message in self.contract.parts() {
+    fn messages(&mut self, internal: bool) {
+        for message in self.contract.parts(internal) {
             let comment = self.contract.comment(&message.parent_file(), message.path()).to_owned();
             self.line(format!(
                 "\n### <a id=\"{}\"></a>{}\n",
@@ -220,8 +224,10 @@ impl Page<'_> {
             ));
             self.fields(&message);
         }
-        self.line("\n## Enums");
-        for found in self.contract.enums() {
+    }
+
+    fn enums(&mut self, internal: bool) {
+        for found in self.contract.enums(internal) {
             self.enumeration(&found);
         }
     }
