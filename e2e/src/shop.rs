@@ -155,6 +155,11 @@ impl Shop {
         authorized(message, &self.admin_token)
     }
 
+    /// The catalogue.
+    pub fn catalog(&self) -> CatalogServiceClient<Channel> {
+        CatalogServiceClient::new(self.channel.clone())
+    }
+
     /// Registers a product and schedules its drop.
     pub async fn sell(&self, terms: Terms) -> Result<Sale> {
         let skus = terms.stock.iter().enumerate().map(|(number, total)| NewSku {
@@ -171,7 +176,7 @@ impl Shop {
             skus: skus.collect(),
             ..CreateProductRequest::default()
         };
-        let mut catalog = CatalogServiceClient::new(self.channel.clone());
+        let mut catalog = self.catalog();
         let created = catalog.create_product(self.as_admin(request)).await?;
         let product: Product = created.into_inner().product.context("a product")?;
         let now = OffsetDateTime::now_utc();

@@ -10,6 +10,8 @@ mod books;
 mod catalogue;
 #[path = "it/events.rs"]
 mod events;
+#[path = "it/examples.rs"]
+mod examples;
 // Release builds have no failpoints.
 #[cfg(debug_assertions)]
 #[path = "it/failpoints.rs"]

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    contract, tool,
+    contract, example, tool,
     workbench::{self, Profile, cargo},
 };
 
@@ -55,6 +55,8 @@ enum Step {
     Contract,
     /// The storefront's tests pass, and its committed bundle is what its sources build
     Web,
+    /// docs/api.md is what the contract says
+    Docs,
     /// The stores' programs are there, or get there
     Tools,
     /// The binaries that e2e runs
@@ -86,6 +88,7 @@ impl Step {
         Self::Contract,
         Self::Web,
         Self::Clippy,
+        Self::Docs,
         Self::Tools,
         Self::Build,
         Self::Deployment,
@@ -105,6 +108,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Contract => "contract",
             Self::Web => "web",
+            Self::Docs => "docs",
             Self::Tools => "tools",
             Self::Build => "build",
             Self::Deployment => "deployment",
@@ -201,6 +205,10 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
                 Ok(())
             }
         },
+        Step::Docs => {
+            workbench::build(Profile::Dev)?;
+            tool::run(Command::new(workbench::program(Profile::Dev)?).args(["docs", "--check"]))
+        }
         Step::Tools => {
             workbench::build(Profile::Dev)?;
             tool::run(Command::new(workbench::program(Profile::Dev)?).arg("tools"))
@@ -234,6 +242,18 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             match tool::chromium() {
                 Ok(browser) => drop(tests.env(CHROMIUM_VARIABLE, browser)),
                 Err(error) => skipped.push(format!("the storefront in a browser: {error:#}")),
+            }
+            for example in &example::ALL {
+                match (example.install)() {
+                    Ok(runner) => {
+                        (example.build)(&runner)?;
+                        tests.env(example.variable, runner);
+                    }
+                    Err(error) => {
+                        let name = example.name;
+                        skipped.push(format!("the story of the buyer in {name}: {error:#}"));
+                    }
+                }
             }
             tool::run(tests.args(["test", "--workspace"]))
         }

@@ -3,6 +3,7 @@
 
 mod check;
 mod contract;
+mod example;
 mod tool;
 mod workbench;
 
@@ -45,6 +46,9 @@ enum Command {
     Check,
     /// Take today's contract as the one that later changes must keep; a release does
     Baseline,
+    /// Write docs/api.md from the contract; --check only looks
+    #[command(disable_help_flag = true)]
+    Docs(Arguments),
     /// Everything that CI runs
     Test(check::TestArgs),
 }
@@ -77,6 +81,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(passed) => ("bench", Profile::Release, passed.arguments),
         Command::Down(passed) => ("down", Profile::Any, passed.arguments),
         Command::Prepare(passed) => ("prepare", Profile::Dev, passed.arguments),
+        Command::Docs(passed) => ("docs", Profile::Dev, passed.arguments),
     };
     // Nobody waits minutes to read a page of help.
     let is_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");

@@ -43,8 +43,8 @@ pub fn buf() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The storefront's folder with what its tests need, or why it has not.
-pub fn storefront() -> Result<PathBuf> {
+/// Whether there is a Node that is new enough, or why not.
+pub fn node() -> Result<()> {
     let node = Command::new("node").arg("--version").output().context("no node on this machine")?;
     let version = String::from_utf8_lossy(&node.stdout);
     let mut parts = version.trim().trim_start_matches('v').split('.').map(str::parse::<u32>);
@@ -55,6 +55,12 @@ pub fn storefront() -> Result<PathBuf> {
     if (major, minor) < NODE_MIN {
         bail!("node {} is older than {}.{}", version.trim(), NODE_MIN.0, NODE_MIN.1);
     }
+    Ok(())
+}
+
+/// The storefront's folder with what its tests need, or why it has not.
+pub fn storefront() -> Result<PathBuf> {
+    node()?;
     let folder = root().join("edge/web");
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
@@ -149,7 +155,8 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn answers(program: &Path, arguments: &[&str], wanted: &str) -> bool {
+/// Whether a program says what is wanted.
+pub fn answers(program: &Path, arguments: &[&str], wanted: &str) -> bool {
     let mut command = Command::new(program);
     let output = command.args(arguments).stderr(Stdio::piped()).output();
     output.is_ok_and(|output| {
@@ -158,6 +165,7 @@ fn answers(program: &Path, arguments: &[&str], wanted: &str) -> bool {
     })
 }
 
-fn tools() -> PathBuf {
+/// Where programs are installed that only some steps need.
+pub fn tools() -> PathBuf {
     root().join(".dev/tools")
 }

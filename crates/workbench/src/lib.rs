@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod calls;
 pub mod counter;
+pub mod docs;
 pub mod down;
 pub mod ghz;
 pub mod prepare;

@@ -10,6 +10,7 @@ use firstcome_local::{
 };
 use firstcome_workbench::{
     bench::{self, BenchArgs, EchoArgs},
+    docs::{self, DocsArgs},
     down::{self, DownArgs},
     prepare::{self, PrepareArgs},
     receipts::Receipts,
@@ -51,6 +52,8 @@ enum Command {
     Bench(BenchArgs),
     /// Renew what the query macros know of the database
     Prepare(PrepareArgs),
+    /// Write docs/api.md from the contract
+    Docs(DocsArgs),
     /// Find the stores' programs, or install them
     #[command(hide = true)]
     Tools {
@@ -89,6 +92,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Up(args) => up::up(&checkout, &args).await.map(|()| true),
         Command::Down(args) => down::down(&checkout, &args).await.map(|()| true),
         Command::Prepare(args) => prepare::prepare(&checkout, &args).await.map(|()| true),
+        Command::Docs(args) => docs::docs(&checkout, &args).map(|()| true),
         Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Crowd => bench::serve_crowd().await.map(|()| true),

@@ -91,6 +91,16 @@ impl Welcome<'_> {
         writeln!(f, "  {with_token} {edge} {ORDERS}/ListOrders")?;
         writeln!(f, "\n\"{}\" opens one minute from now; until then:", goods.opening.name)?;
         writeln!(f, "  {}", place(&goods.opening))?;
+        writeln!(f, "\nBuy with a program of your own (examples/README.md has five to copy):")?;
+        // What has no limit per buyer can be bought by all five.
+        let (product_id, sku_id) = (&goods.endless.product_id, &goods.endless.skus[0].sku_id);
+        writeln!(
+            f,
+            "  export FIRSTCOME_EDGE=http://{edge} FIRSTCOME_EMAIL={} \
+             FIRSTCOME_PASSWORD={DEMO_PASSWORD} FIRSTCOME_PRODUCT={product_id} \
+             FIRSTCOME_SKU={sku_id}",
+            demo.email,
+        )?;
         writeln!(f, "\nStorm it from another terminal: cargo xtask rush")?;
         writeln!(f, "Measure it with ghz: ghz --config bench/ghz/place-order.json {edge}")?;
         writeln!(
