@@ -1,6 +1,7 @@
 //! `test`: everything that CI runs, in one list. What cannot run here is skipped, and said so.
 
 use std::{
+    path::PathBuf,
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
@@ -83,7 +84,7 @@ enum Step {
 
 impl Step {
     /// What fails soonest comes first; the programs of the stores before whatever starts them.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Format,
         Self::Contract,
         Self::Web,
@@ -165,31 +166,7 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             let flags = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             tool::run(cargo().args(flags))
         }
-        Step::Contract => match tool::buf() {
-            Ok(buf) => {
-                let buf = || {
-                    let mut command = Command::new(&buf);
-                    command.current_dir(workbench::root());
-                    command
-                };
-                tool::run(buf().arg("lint"))?;
-                tool::run(buf().args(["format", "--diff", "--exit-code"]))?;
-                match contract::baseline() {
-                    Some(baseline) => {
-                        tool::run(buf().arg("breaking").arg("--against").arg(baseline))
-                    }
-                    None => {
-                        let why = "there is no baseline yet; cargo xtask baseline takes one";
-                        skipped.push(format!("buf breaking: {why}"));
-                        Ok(())
-                    }
-                }
-            }
-            Err(error) => {
-                skipped.push(format!("buf lint, buf format and buf breaking: {error:#}"));
-                Ok(())
-            }
-        },
+        Step::Contract => contract_holds(skipped),
         Step::Web => match tool::storefront() {
             Ok(folder) => {
                 let npm = |script| {
@@ -221,42 +198,7 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
                 Ok(())
             }
         },
-        Step::Test => {
-            let mut tests = cargo();
-            match tool::grpcurl() {
-                Ok(grpcurl) => drop(tests.env(GRPCURL_VARIABLE, grpcurl)),
-                Err(error) => skipped.push(format!("the grpcurl story of e2e: {error:#}")),
-            }
-            match tool::stripe_mock() {
-                Ok(mock) => drop(tests.env(STRIPE_MOCK_VARIABLE, mock)),
-                Err(error) => skipped.push(format!("payment's test on stripe-mock: {error:#}")),
-            }
-            match tool::kustomize() {
-                Ok(kustomize) => drop(tests.env(KUSTOMIZE_VARIABLE, kustomize)),
-                Err(error) => skipped.push(format!("what breaks deploy/: {error:#}")),
-            }
-            match tool::aiosmtpd() {
-                Ok(python) => drop(tests.env(AIOSMTPD_VARIABLE, python)),
-                Err(error) => skipped.push(format!("user's tests on aiosmtpd: {error:#}")),
-            }
-            match tool::chromium() {
-                Ok(browser) => drop(tests.env(CHROMIUM_VARIABLE, browser)),
-                Err(error) => skipped.push(format!("the storefront in a browser: {error:#}")),
-            }
-            for example in &example::ALL {
-                match (example.install)() {
-                    Ok(runner) => {
-                        (example.build)(&runner)?;
-                        tests.env(example.variable, runner);
-                    }
-                    Err(error) => {
-                        let name = example.name;
-                        skipped.push(format!("the story of the buyer in {name}: {error:#}"));
-                    }
-                }
-            }
-            tool::run(tests.args(["test", "--workspace"]))
-        }
+        Step::Test => every_test(skipped),
         Step::Prepare => {
             workbench::build(Profile::Dev)?;
             tool::run(Command::new(workbench::program(Profile::Dev)?).args(["prepare", "--check"]))
@@ -282,6 +224,63 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             tool::run(tests.args(LONG_TESTS))
         }
     }
+}
+
+/// Lints the contract, and holds it against the last release's.
+fn contract_holds(skipped: &mut Vec<String>) -> Result<()> {
+    let buf = match tool::buf() {
+        Ok(buf) => buf,
+        Err(error) => {
+            skipped.push(format!("buf lint, buf format and buf breaking: {error:#}"));
+            return Ok(());
+        }
+    };
+    let buf = || {
+        let mut command = Command::new(&buf);
+        command.current_dir(workbench::root());
+        command
+    };
+    tool::run(buf().arg("lint"))?;
+    tool::run(buf().args(["format", "--diff", "--exit-code"]))?;
+    let Some(baseline) = contract::baseline() else {
+        let why = "there is no baseline yet; cargo xtask baseline takes one";
+        skipped.push(format!("buf breaking: {why}"));
+        return Ok(());
+    };
+    tool::run(buf().arg("breaking").arg("--against").arg(baseline))
+}
+
+/// A program that some tests want: where they find it, who looks for it, what is skipped without it.
+type Wanted = (&'static str, fn() -> Result<PathBuf>, &'static str);
+
+const WANTED: [Wanted; 5] = [
+    (GRPCURL_VARIABLE, tool::grpcurl, "the grpcurl story of e2e"),
+    (STRIPE_MOCK_VARIABLE, tool::stripe_mock, "payment's test on stripe-mock"),
+    (KUSTOMIZE_VARIABLE, tool::kustomize, "what breaks deploy/"),
+    (AIOSMTPD_VARIABLE, tool::aiosmtpd, "user's tests on aiosmtpd"),
+    (CHROMIUM_VARIABLE, tool::chromium, "the storefront in a browser"),
+];
+
+fn every_test(skipped: &mut Vec<String>) -> Result<()> {
+    let mut tests = cargo();
+    for (variable, find, what) in WANTED {
+        match find() {
+            Ok(program) => drop(tests.env(variable, program)),
+            Err(error) => skipped.push(format!("{what}: {error:#}")),
+        }
+    }
+    for example in &example::ALL {
+        match (example.install)() {
+            Ok(runner) => {
+                (example.build)(&runner)?;
+                tests.env(example.variable, runner);
+            }
+            Err(error) => {
+                skipped.push(format!("the story of the buyer in {}: {error:#}", example.name));
+            }
+        }
+    }
+    tool::run(tests.args(["test", "--workspace"]))
 }
 
 /// Checks `deploy/`: builds the programs whose word counts, and lets them say it.

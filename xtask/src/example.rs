@@ -3,7 +3,7 @@
 //! workspace and needs nothing.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -64,12 +64,9 @@ pub const ALL: [Example; 4] = [
 
 /// The browser that opens the page.
 fn chromium() -> Result<PathBuf> {
-    let chromium = env::var("CHROMIUM").unwrap_or("chromium".to_owned());
-    if !exists(&chromium) && !Path::new(&chromium).is_file() {
-        bail!("no {chromium} on this machine; CHROMIUM may name another");
-    }
+    let chromium = tool::chromium()?;
     packages("browser")?;
-    Ok(chromium.into())
+    Ok(chromium)
 }
 
 /// A Python that has the libraries.
