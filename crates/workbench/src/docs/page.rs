@@ -264,6 +264,7 @@ fn access_of(method: &MethodDescriptor) -> &'static str {
         Access::Public => "anybody",
         Access::User => "a user, with a token",
         Access::Admin => "an operator, with a token",
+        Access::Development => "anybody, in development",
         Access::Internal | Access::Unspecified => "services of the mesh",
     }
 }
