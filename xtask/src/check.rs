@@ -89,9 +89,9 @@ impl Step {
         Self::Contract,
         Self::Web,
         Self::Clippy,
+        Self::Build,
         Self::Docs,
         Self::Tools,
-        Self::Build,
         Self::Deployment,
         Self::Test,
         Self::Prepare,
@@ -182,15 +182,9 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
                 Ok(())
             }
         },
-        Step::Docs => {
-            workbench::build(Profile::Dev)?;
-            tool::run(Command::new(workbench::program(Profile::Dev)?).args(["docs", "--check"]))
-        }
-        Step::Tools => {
-            workbench::build(Profile::Dev)?;
-            tool::run(Command::new(workbench::program(Profile::Dev)?).arg("tools"))
-        }
-        Step::Build => tool::run(cargo().args(["build", "--workspace", "--bins"])),
+        Step::Docs => run_workbench(&["docs", "--check"]),
+        Step::Tools => run_workbench(&["tools"]),
+        Step::Build => workbench::build(Profile::Tested),
         Step::Deployment => match tool::kustomize() {
             Ok(_) => deployment(),
             Err(error) => {
@@ -199,10 +193,7 @@ fn run(step: Step, skipped: &mut Vec<String>) -> Result<()> {
             }
         },
         Step::Test => every_test(skipped),
-        Step::Prepare => {
-            workbench::build(Profile::Dev)?;
-            tool::run(Command::new(workbench::program(Profile::Dev)?).args(["prepare", "--check"]))
-        }
+        Step::Prepare => run_workbench(&["prepare", "--check"]),
         Step::ReleaseBuild => workbench::build(Profile::Release),
         Step::Load => {
             let mut tests = cargo();
@@ -286,10 +277,15 @@ fn every_test(skipped: &mut Vec<String>) -> Result<()> {
 /// Checks `deploy/`: builds the programs whose word counts, and lets them say it.
 pub fn deployment() -> Result<()> {
     let kustomize = tool::kustomize()?;
-    // All of them together, as `test` builds them: one crate alone would be built apart.
-    tool::run(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
-    let mut check = Command::new(workbench::beside(Profile::Dev, "firstcome-deployment")?);
+    workbench::build(Profile::Tested)?;
+    let mut check = Command::new(workbench::beside(Profile::Tested, "firstcome-deployment")?);
     tool::run(check.env(KUSTOMIZE_VARIABLE, kustomize))
+}
+
+/// Lets the workbench do a step.
+fn run_workbench(arguments: &[&str]) -> Result<()> {
+    workbench::build(Profile::Tested)?;
+    tool::run(Command::new(workbench::program(Profile::Tested)?).args(arguments))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -73,8 +73,8 @@ pub fn chromium() -> Result<PathBuf> {
     if !root().join("edge/web/node_modules").exists() {
         storefront()?;
     }
-    workbench::build(Profile::Dev)?;
-    let mut finds = Command::new(workbench::program(Profile::Dev)?);
+    workbench::build(Profile::Tested)?;
+    let mut finds = Command::new(workbench::program(Profile::Tested)?);
     let output = finds.args(["tools", "--browser"]).stderr(Stdio::inherit()).output();
     let output = output.context("look for a browser")?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();

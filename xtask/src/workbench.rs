@@ -27,6 +27,9 @@ pub enum Profile {
     Release,
     /// The workbench alone, quickly.
     Dev,
+    /// Every program of the workspace with it, in dev, as the tests build them: one crate alone
+    /// would be built apart, with what it depends on.
+    Tested,
     /// Whichever workbench there is; a dev one when there is none.
     Any,
 }
@@ -39,6 +42,7 @@ pub fn build(profile: Profile) -> Result<()> {
             ["build", "--release"].into_iter().chain(packages).collect()
         }
         Profile::Dev => vec!["build", "--package", PACKAGES[0]],
+        Profile::Tested => vec!["build", "--workspace", "--bins"],
         Profile::Any if program(profile)?.exists() => return Ok(()),
         Profile::Any => vec!["build", "--package", PACKAGES[0]],
     };
@@ -69,7 +73,7 @@ pub fn program(profile: Profile) -> Result<PathBuf> {
     let debug = target.join("debug").join(PACKAGES[0]);
     Ok(match profile {
         Profile::Release => release,
-        Profile::Dev => debug,
+        Profile::Dev | Profile::Tested => debug,
         Profile::Any if release.exists() => release,
         Profile::Any => debug,
     })
