@@ -26,6 +26,20 @@ test("a known answer takes its own key away, and no newer one", () => {
   assert.equal(keys.peek(SLOT)?.key, second);
 });
 
+test("a wish that was given up and is wished again keeps its key until it is answered", () => {
+  let now = 0;
+  const keys = new Keys(new MapChest(), () => now);
+  const { key } = keys.take(SLOT);
+  keys.abandon(SLOT);
+  assert.equal(keys.peek(SLOT), undefined);
+  now = 5;
+  assert.deepEqual(keys.take(SLOT), { key, sinceMs: 5 });
+  assert.equal(keys.isAbandoned(SLOT, key), false);
+  keys.abandon(SLOT);
+  keys.drop(SLOT, key);
+  assert.notEqual(keys.take(SLOT).key, key);
+});
+
 test("another account, product or variant has another key", () => {
   const keys = new Keys(new MapChest());
   const slots = [SLOT, purchaseSlot("ben", "shoe", "white"), purchaseSlot("ann", "boot", "white"), purchaseSlot("ann", "shoe", "red")];
