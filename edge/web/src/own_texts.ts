@@ -23,7 +23,8 @@ const en = {
   orderChosen: "Order what is chosen",
   ordering: "Placing your order …",
   orderUnknown: "We could not find out how this order went. Press again: it is the same order, never a second one.",
-  orderResumed: "You ordered before this page was loaded anew. We go on with the same order.",
+  orderResumed: "You ordered before this page was reloaded. We carry on with that same order.",
+  orderUnfinished: "An earlier order of yours has no answer yet.",
   orderWaits: "We order at the opening, as long as this page stays open.",
   orderHeldByOthers: (n: number) =>
     `${n === 1 ? "1 unit is" : `${n} units are`} held by others and unpaid. It may come back: try again in a moment.`,
@@ -114,6 +115,7 @@ const ko: OwnTexts = {
   ordering: "주문하는 중 …",
   orderUnknown: "주문 결과를 확인하지 못했습니다. 다시 누르셔도 같은 주문이며 중복 주문되지 않습니다.",
   orderResumed: "페이지를 새로 고치기 전에 누르신 주문을 이어서 진행합니다.",
+  orderUnfinished: "이전 주문의 결과가 아직 확인되지 않았습니다.",
   orderWaits: "이 페이지를 열어 두시면 판매가 시작될 때 자동으로 주문합니다.",
   orderHeldByOthers: (n) => `결제 대기 중인 ${n}개가 다시 나올 수 있습니다. 잠시 후 다시 시도해 주세요.`,
   removed: (name) => `${name} 삭제됨`,

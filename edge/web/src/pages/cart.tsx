@@ -100,10 +100,10 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
           <button
             type="button"
             class="primary"
-            aria-disabled={ordering.busy || wanted.length === 0}
-            onClick={() => ordering.busy || wanted.length === 0 || ordering.order(wanted.map((item) => item.skuId))}
+            aria-disabled={ordering.taken || wanted.length === 0}
+            onClick={() => ordering.taken || wanted.length === 0 || ordering.order(wanted.map((item) => item.skuId))}
           >
-            {ordering.busy ? texts.own.ordering : ordering.stage.at === "unknown" ? texts.finish : texts.own.orderChosen}
+            {ordering.busy ? texts.own.ordering : texts.own.orderChosen}
           </button>
         </div>
       </section>

@@ -207,7 +207,7 @@ function Wishes(props: { user: string; items: readonly BasketItem[] }) {
               <div class="end">
                 <p class="price">{money(item.unitPrice)}</p>
                 {canOrder(item) && (
-                  <button type="button" aria-label={`${texts.own.order}: ${name}`} aria-disabled={ordering.busy} onClick={() => ordering.busy || ordering.order([item.skuId])}>
+                  <button type="button" aria-label={`${texts.own.order}: ${name}`} aria-disabled={ordering.taken} onClick={() => ordering.taken || ordering.order([item.skuId])}>
                     {texts.own.order}
                   </button>
                 )}
