@@ -8,7 +8,7 @@ import { keys } from "../chest";
 import { clock } from "../clock";
 import { Availability } from "../gen/firstcome/inventory/v1/availability_pb";
 import { Basket, type BasketItem } from "../gen/firstcome/order/v1/basket_pb";
-import { Told } from "../parts";
+import { focusHeading, Told } from "../parts";
 import { Purchase, RESUME_MAX_MS, type Stage } from "../purchase";
 import { go } from "../route";
 import { useStore } from "../store";
@@ -92,6 +92,9 @@ type Before = "resumed" | "unfinished" | undefined;
 export function OrderWords(props: { stage: Stage; before: Before; finish: () => void; stop: () => void }) {
   const texts = useTexts();
   const { stage, before } = props;
+  // Each of the two buttons goes when it is pressed.
+  const finish = () => (focusHeading(), props.finish());
+  const stop = () => (focusHeading(), props.stop());
   useEffect(() => {
     if (stage.at === "waiting-for-opening") announce(texts.own.orderWaits);
   }, [stage.at]);
@@ -100,7 +103,7 @@ export function OrderWords(props: { stage: Stage; before: Before; finish: () => 
       return before === "unfinished" ? (
         <div class="told wait">
           <p>{texts.own.orderUnfinished}</p>
-          <button type="button" onClick={props.finish}>{texts.finish}</button>
+          <button type="button" onClick={finish}>{texts.finish}</button>
         </div>
       ) : null;
     case "asking":
@@ -109,7 +112,7 @@ export function OrderWords(props: { stage: Stage; before: Before; finish: () => 
       return (
         <div class="told good">
           <p>{texts.own.orderWaits}</p>
-          <button type="button" onClick={props.stop}>{texts.stopWaiting}</button>
+          <button type="button" onClick={stop}>{texts.stopWaiting}</button>
         </div>
       );
     case "pausing":
@@ -125,7 +128,7 @@ export function OrderWords(props: { stage: Stage; before: Before; finish: () => 
       return (
         <Told refusal={stage.refusal}>
           <p>{texts.own.orderUnknown}</p>
-          <button type="button" onClick={props.finish}>{texts.finish}</button>
+          <button type="button" onClick={finish}>{texts.finish}</button>
         </Told>
       );
     case "refused":
