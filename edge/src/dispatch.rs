@@ -93,7 +93,7 @@ impl Ways {
         let counted = call.counted.take();
         let told = self.order(route, call).await.unwrap_or_else(Told::refused);
         if let Some(counted) = counted {
-            counted.answered(told.refused);
+            counted.answered(told.reason());
         }
         told.response
     }
@@ -111,7 +111,7 @@ impl Ways {
                 // A future of its own, for the room that a forwarded stream would need.
                 let header = Some(&known.header);
                 let answer = self.pass_on(route, Upstream::Order, header, None, asked);
-                Ok(Box::pin(answer).await.map_or_else(Told::refused_by, Told::passed_on))
+                Ok(Told::passed_on(Box::pin(answer).await))
             }
         }
     }

@@ -66,10 +66,10 @@ impl Place {
         let placement = Placement { item, deadline };
         let outcome: Outcome<Answer> = self.gathered.submit(product, placement, deadline).await;
         Ok(match outcome.map_err(Refusal::from)? {
-            Ok(response) => Told { response: wire::answer_with(&response), refused: None },
+            Ok(response) => Told { response: wire::answer_with(&response), fate: Fate::Placed },
             Err(refused) => {
                 let response = wire::refused_with(&refused.headers);
-                Told { response, refused: Some(refused.reason) }
+                Told { response, fate: Fate::Refused(refused.reason) }
             }
         })
     }
@@ -83,29 +83,40 @@ impl Place {
 /// What a buyer is told.
 pub struct Told {
     pub response: Response,
-    /// Why it is no order.
-    pub refused: Option<Reason>,
+    fate: Fate,
+}
+
+/// What became of an order, as far as it is known here.
+enum Fate {
+    Placed,
+    Refused(Reason),
+    /// The answer says it, and nobody has read it.
+    Unread,
 }
 
 impl Told {
     /// A refusal of our own.
     pub fn refused(refusal: Refusal) -> Self {
-        let reason = refusal.reason();
-        Self { response: wire::refused(&refusal.into()), refused: Some(reason) }
+        let fate = Fate::Refused(refusal.reason());
+        Self { response: wire::refused(&refusal.into()), fate }
     }
 
-    /// A refusal as a status says it.
-    pub fn refused_by(status: Status) -> Self {
-        Self { refused: Some(reason_of(&status)), response: wire::refused(&status) }
+    /// An answer made elsewhere, or a status instead of one.
+    pub fn passed_on(answer: Result<Response, Status>) -> Self {
+        let response = answer.unwrap_or_else(|status| wire::refused(&status));
+        Self { response, fate: Fate::Unread }
     }
 
-    /// An answer of `order` that nobody has read: who refuses says so before anything else.
-    pub fn passed_on(response: Response) -> Self {
-        let headers = response.headers();
-        let says = headers.contains_key(wire::GRPC_STATUS);
-        let status = says.then(|| Status::from_header_map(headers)).flatten();
-        let status = status.filter(|status| status.code() != Code::Ok);
-        Self { refused: status.as_ref().map(reason_of), response }
+    /// Why it is no order. What nobody has read is read now: only who counts orders needs it.
+    pub fn reason(&self) -> Option<Reason> {
+        match self.fate {
+            Fate::Placed => None,
+            Fate::Refused(reason) => Some(reason),
+            // Who refuses says so before anything else.
+            Fate::Unread => Status::from_header_map(self.response.headers())
+                .filter(|status| status.code() != Code::Ok)
+                .map(|status| reason_of(&status)),
+        }
     }
 }
 

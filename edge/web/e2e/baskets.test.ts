@@ -94,6 +94,41 @@ test("a cart whose answer is lost and that is loaded anew ends with one order", 
   await buyer.context.close();
 });
 
+test("an order of a cart that never had its answer goes on when its buyer says so, and not before", async () => {
+  const buyer = await Buyer.arrive(browser, shop.url, "en");
+  const { page, texts } = buyer;
+  await buyer.join();
+  const pair = await putOnSale({ name: "Cart old", units: 5, opensInMs: 0, holdSeconds: 60, limit: 4 });
+  await addToCart(buyer, pair.productId);
+  await page.goto("/cart");
+  let asked = 0;
+  await buyer.context.route(ORDERS, async (route) => {
+    asked += 1;
+    await route.abort("connectionreset");
+  });
+  await buyer.button(texts.own.orderChosen).click();
+  await buyer.reads(texts.pausing);
+  // An hour passes while the browser is closed.
+  await page.evaluate(() => {
+    for (const name of Object.keys(localStorage).filter((name) => name.startsWith("firstcome.key.basket."))) {
+      const kept = JSON.parse(localStorage.getItem(name) ?? "{}") as { sinceMs: number };
+      localStorage.setItem(name, JSON.stringify({ ...kept, sinceMs: kept.sinceMs - 3_600_000 }));
+    }
+  });
+  await page.goto("/nowhere");
+  asked = 0;
+  await page.goto("/cart");
+  await buyer.reads(texts.own.orderUnfinished);
+  await page.locator(".cart li", { hasText: pair.name }).waitFor();
+  assert.equal(asked, 0);
+  await buyer.context.unroute(ORDERS);
+  assert.equal(await buyer.button(texts.own.orderChosen).getAttribute("aria-disabled"), "true");
+  await buyer.button(texts.finish).click();
+  await page.waitForURL("**/orders/**");
+  assert.deepEqual(buyer.complaints, []);
+  await buyer.context.close();
+});
+
 test("what is kept for later is ordered from my page, and leaves the list", async () => {
   const buyer = await Buyer.arrive(browser, shop.url, "ko");
   const { page, texts } = buyer;

@@ -38,6 +38,14 @@ function open(): Chest {
   }
 }
 
+/** Takes away what is kept under a user's id: the account is gone. */
+export function forgetUser(userId: string, kept: Chest = chest): void {
+  const names = Array.from({ length: kept.length }, (_, index) => kept.key(index) ?? "");
+  for (const name of names) {
+    if (name.startsWith("firstcome.") && name.includes(`.${userId}.`)) kept.removeItem(name);
+  }
+}
+
 /** The one of this browser. */
 export const chest = open();
 /** The keys that wait for their answer. */

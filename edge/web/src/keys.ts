@@ -26,11 +26,14 @@ export class Keys {
     this.#sweep();
   }
 
-  /** The slot's key: the one that waits for its answer, else a new one. */
+  /**
+   * The slot's key: the one that waits for its answer, else a new one. A wish that was given up and
+   * is wished again keeps its key: a tab that has slept since, and knows of neither, asks for it too.
+   */
   take(slot: string): Kept {
-    const kept = this.peek(slot);
-    if (kept !== undefined) return kept;
-    const made = { key: this.make(), sinceMs: this.now() };
+    const kept = this.#read(slot);
+    if (kept !== undefined && !kept.abandoned) return kept;
+    const made = { key: kept?.key ?? this.make(), sinceMs: this.now() };
     this.chest.setItem(PREFIX + slot, JSON.stringify(made));
     return made;
   }
@@ -43,7 +46,7 @@ export class Keys {
 
   /** The answer is known. A key that another tab has put there since stays. */
   drop(slot: string, key: string): void {
-    if (this.peek(slot)?.key === key) this.chest.removeItem(PREFIX + slot);
+    if (this.#read(slot)?.key === key) this.chest.removeItem(PREFIX + slot);
   }
 
   /** The buyer does not want it any more, in any tab. */

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { useEffect } from "preact/hooks";
 
 import { polite, urgent } from "./announce";
-import { mine, options, persist, session } from "./api";
+import { mine, session } from "./api";
 import { type Language, language, LANGUAGES, switchTo } from "./language";
 import { Lazily } from "./lazily";
 import { Account } from "./pages/account";
@@ -86,23 +86,25 @@ function Languages() {
 
 function Here(props: { path: string }) {
   const [, noun, id] = props.path.split("/");
+  // Another user's pages begin anew: nothing that was read for the one before stays on them.
+  const user = useStore(session.user);
   switch (noun) {
     case "":
       return <Home />;
     case "products":
       return id ? <ProductPage id={id} /> : <Nowhere />;
     case "orders":
-      return id ? <OrderPage id={id} /> : <Nowhere />;
+      return id ? <OrderPage key={user} id={id} /> : <Nowhere />;
     case "cart":
-      return <Cart />;
+      return <Cart key={user} />;
     case "me":
-      return <Me />;
+      return <Me key={user} />;
     case "profile":
-      return <ProfilePage />;
+      return <ProfilePage key={user} />;
     case "addresses":
-      return <AddressBook />;
+      return <AddressBook key={user} />;
     case "security":
-      return <Security />;
+      return <Security key={user} />;
     case "rush":
       return <Lazily load={rushPage} with={{ productId: id }} />;
     case "log-in":
@@ -137,10 +139,12 @@ function Heard() {
   );
 }
 
+/** Who logs out does not wait longer than this for a shop that is silent. */
+const LOG_OUT_MAX_MS = 3_000;
+
 async function logOut() {
   // The session ends here whatever the shop says; there it ends by itself one day.
-  const told = persist(() => mine.account.logOut({}, options()), undefined, 2);
-  await told.catch(() => undefined);
+  await mine.account.logOut({}, { timeoutMs: LOG_OUT_MAX_MS }).catch(() => undefined);
   session.end();
   go("/");
 }

@@ -32,6 +32,8 @@ export interface World {
 
 /** Refusals and lost answers in a row, before the buyer is asked to press again. */
 const TRIES_MAX = 12;
+/** A press that a reload interrupted goes on by itself for this long; later the buyer is asked. */
+export const RESUME_MAX_MS = 3 * 60_000;
 /** A clock that is a little fast asks a little early; then the shop says so, and we ask again. */
 const EARLY_PAUSE_MS = 60;
 
@@ -129,7 +131,8 @@ export class Purchase {
           break;
         }
         default:
-          keys.drop(this.slot, key);
+          // What stands between may refuse a call whose like has bought before.
+          if (!refusal.isBare) keys.drop(this.slot, key);
       }
       return this.stage.set({ at: "refused", refusal });
     }

@@ -10,10 +10,10 @@ const ASK_EVERY_MS = 2_000;
 
 const LOCK = "firstcome.line.";
 
-/** Reads a stream if the browser may have one more, and else asks until it may. */
+/** Reads a stream if the browser may have one more, and else asks, where one can ask, until it may. */
 export async function* rationed<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
-  ask: (signal: AbortSignal) => Promise<T>,
+  ask: ((signal: AbortSignal) => Promise<T>) | undefined,
   signal: AbortSignal,
 ): AsyncIterable<T> {
   while (!signal.aborted) {
@@ -25,7 +25,7 @@ export async function* rationed<T>(
         release();
       }
     }
-    yield await ask(signal);
+    if (ask !== undefined) yield await ask(signal);
     await sleep(ASK_EVERY_MS, signal);
   }
 }

@@ -17,6 +17,8 @@ export interface Refusal {
   readonly fields: readonly string[];
   /** For a developer. */
   readonly detail: string;
+  /** It came without a reason, as from a proxy: what the shop did is not known. */
+  readonly isBare?: true;
 }
 
 /** Thrown where a call needs a user and nobody is logged in. */
@@ -34,7 +36,9 @@ export function refusalOf(thrown: unknown): Refusal {
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const bad = error.findDetails(BadRequestSchema)[0];
   return {
-    reason: info !== undefined && isReason(info.reason) ? info.reason : withoutDetails(error.code),
+    ...(info !== undefined && isReason(info.reason)
+      ? { reason: info.reason }
+      : { reason: withoutDetails(error.code), isBare: true }),
     ...(delay && { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 }),
     metadata: info?.metadata ?? {},
     fields: bad?.fieldViolations.map((violation) => violation.field) ?? [],

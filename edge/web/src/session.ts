@@ -44,6 +44,8 @@ export class Session {
     private readonly now: () => number = Date.now,
   ) {
     this.user = new Store(this.#kept()?.userId);
+    // A page that comes out of the browser's history heard nothing while it lay there.
+    if (typeof addEventListener !== "undefined") addEventListener("pageshow", () => void this.#look());
     if (typeof BroadcastChannel === "undefined") return;
     this.#tabs = new BroadcastChannel("firstcome.session");
     this.#tabs.onmessage = ({ data }: MessageEvent<Access | null>) => {
@@ -66,15 +68,29 @@ export class Session {
     this.#tabs?.postMessage(null);
   }
 
-  /** A token that is good for a while. */
+  /** A token that is good for a while, of the user whose pages are shown. */
   async access(): Promise<string> {
-    const access = this.#fresh();
-    return (access ?? (await this.#refreshed())).token;
+    const shown = this.user.get();
+    // Whoever logged in meanwhile must not make the calls of the one before.
+    if (this.#look() !== shown) throw new LoggedOut();
+    const access = this.#fresh() ?? (await this.#refreshed());
+    if (this.#look() !== shown || access.userId !== shown) throw new LoggedOut();
+    return access.token;
   }
 
   /** The shop says that this token has ended. */
   outdated(token: string): void {
     if (this.#access?.token === token) this.#access = undefined;
+  }
+
+  /** Who is logged in in this browser, and from now on in this tab. */
+  #look(): string | undefined {
+    const userId = this.#kept()?.userId;
+    if (userId !== this.user.get()) {
+      this.#forget();
+      this.user.set(userId);
+    }
+    return userId;
   }
 
   #fresh(): Access | undefined {

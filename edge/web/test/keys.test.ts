@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MapChest } from "../src/chest";
+import { forgetUser, MapChest } from "../src/chest";
 import { Keys, newKey, purchaseSlot } from "../src/keys";
 
 const SLOT = purchaseSlot("ann", "shoe", "white");
@@ -26,6 +26,20 @@ test("a known answer takes its own key away, and no newer one", () => {
   assert.equal(keys.peek(SLOT)?.key, second);
 });
 
+test("a wish that was given up and is wished again keeps its key until it is answered", () => {
+  let now = 0;
+  const keys = new Keys(new MapChest(), () => now);
+  const { key } = keys.take(SLOT);
+  keys.abandon(SLOT);
+  assert.equal(keys.peek(SLOT), undefined);
+  now = 5;
+  assert.deepEqual(keys.take(SLOT), { key, sinceMs: 5 });
+  assert.equal(keys.isAbandoned(SLOT, key), false);
+  keys.abandon(SLOT);
+  keys.drop(SLOT, key);
+  assert.notEqual(keys.take(SLOT).key, key);
+});
+
 test("another account, product or variant has another key", () => {
   const keys = new Keys(new MapChest());
   const slots = [SLOT, purchaseSlot("ben", "shoe", "white"), purchaseSlot("ann", "boot", "white"), purchaseSlot("ann", "shoe", "red")];
@@ -45,6 +59,17 @@ test("what is a week old or not ours is swept, and nothing else", () => {
   assert.equal(keys.peek("old"), undefined);
   assert.ok(keys.peek("young"));
   assert.deepEqual([chest.length, chest.getItem("firstcome.language")], [2, "ko"]);
+});
+
+test("of a user who is gone nothing is kept, and of the others all", () => {
+  const chest = new MapChest();
+  const keys = new Keys(chest);
+  const ben = purchaseSlot("ben", "shoe", "white");
+  for (const slot of [SLOT, "basket.ann.CART", ben]) keys.take(slot);
+  for (const name of ["firstcome.held.ann.shoe", "firstcome.liked.ann.shoe", "firstcome.language", "of.ann.elsewhere"]) chest.setItem(name, "1");
+  forgetUser("ann", chest);
+  const left = Array.from({ length: chest.length }, (_, index) => chest.key(index));
+  assert.deepEqual(left, [`firstcome.key.${ben}`, "firstcome.language", "of.ann.elsewhere"]);
 });
 
 test("a key is what the contract takes", () => {

@@ -67,6 +67,7 @@ const CASES: [string, (Error | typeof ORDER)[], { stage: string; calls: number; 
   ["the limit ends it", [refused("LIMIT_PER_BUYER")], { stage: "refused", calls: 1, keys: 1, kept: false }],
   ["an expired order needs a new key", [LOST, refused("ORDER_EXPIRED")], { stage: "refused", calls: 2, keys: 1, kept: false }],
   ["a log-in is needed, and the key waits for it", [refused("TOKEN_REVOKED")], { stage: "refused", calls: 1, keys: 1, kept: true }],
+  ["what a proxy refuses without a reason leaves the key", [LOST, new ConnectError("", Code.PermissionDenied)], { stage: "refused", calls: 2, keys: 1, kept: true }],
   ["a fenced product is asked again", [refused("FENCED"), refused("OVERLOADED"), ORDER], { stage: "held", calls: 3, keys: 1, kept: false }],
 ];
 
@@ -156,5 +157,36 @@ test("who gives up in one tab has given up in all", async () => {
   await new Promise((resolve) => setTimeout(resolve));
   assert.deepEqual(tabs.map((one) => one.stage.get().at), ["rest", "rest"]);
   assert.equal(asked.length, 2);
-  assert.notEqual(keys.take(SLOT).key, asked[0]);
+});
+
+test("who gives up and presses again has one order, though another tab slept through both", async () => {
+  const keys = new Keys(new MapChest());
+  const asked: string[] = [];
+  let wake: () => void = () => {};
+  const sleeping = new Promise<void>((resolve) => (wake = resolve));
+  let now = 0;
+  const tab = (sleep: () => Promise<void>) =>
+    new Purchase(SLOT, {
+      keys,
+      now: () => now,
+      sleep,
+      place: async (key) => {
+        if (now === 0) throw IN_A_MINUTE;
+        asked.push(key);
+        return ORDER;
+      },
+    });
+  const [sleeper, awake] = [tab(() => sleeping), tab(() => new Promise(() => {}))];
+  sleeper.press();
+  awake.press();
+  await new Promise((resolve) => setTimeout(resolve));
+  awake.giveUp();
+  now = 60_000;
+  awake.press();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(awake.stage.get().at, "held");
+  wake();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(asked.length, 2);
+  assert.equal(new Set(asked).size, 1);
 });

@@ -83,9 +83,11 @@ test("lines are a minute long", () => {
   const history = new History();
   for (let atMs = 0; atMs <= 2 * WINDOW_MS; atMs += 250) history.take(look(atMs, [0], [0]));
   assert.equal(history.points.length, WINDOW_MS / 250);
+  history.take(look(2 * WINDOW_MS + 250, [0], [25]));
   // The shop's clock was set back.
   history.take(look(0, [0], [0]));
   assert.equal(history.points.length, 1);
+  assert.equal(history.admittedPerS, 0);
 });
 
 test("each decade has its line, and nothing stands on the floor", () => {

@@ -86,6 +86,28 @@ test("a session that the shop ended is over here too", async () => {
   await assert.rejects(session.access(), LoggedOut);
 });
 
+test("a tab that shows one user's pages makes no call as another who logged in elsewhere", async () => {
+  const chest = new MapChest();
+  const session = open(chest, async () => pair());
+  session.begin("ann", pair());
+  open(chest, async () => pair()).begin("ben", pair());
+  await assert.rejects(session.access(), LoggedOut);
+  assert.equal(session.user.get(), "ben");
+  assert.match(await session.access(), /^access-/);
+});
+
+test("nor when the other logs in while a token is being refreshed", async () => {
+  const chest = new MapChest();
+  const mine = pair(1);
+  const session = open(chest, async (token) => {
+    if (token === mine.refreshToken) open(chest, async () => pair()).begin("ben", pair());
+    return pair();
+  });
+  session.begin("ann", mine);
+  await assert.rejects(session.access(), LoggedOut);
+  assert.equal(session.user.get(), "ben");
+});
+
 test("a refresh that another tab was faster with does not log anybody out", async () => {
   const chest = new MapChest();
   const later = pair();

@@ -4,15 +4,16 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { announce } from "../announce";
 import { mine, options } from "../api";
-import { chest, keys } from "../chest";
+import { keys } from "../chest";
 import { clock } from "../clock";
 import { Availability } from "../gen/firstcome/inventory/v1/availability_pb";
 import { Basket, type BasketItem } from "../gen/firstcome/order/v1/basket_pb";
-import { Told } from "../parts";
-import { Purchase, type Stage } from "../purchase";
+import { focusHeading, Told } from "../parts";
+import { Purchase, RESUME_MAX_MS, type Stage } from "../purchase";
 import { go } from "../route";
 import { useStore } from "../store";
 import { useTexts } from "../texts";
+import { Wish } from "../wish";
 
 /** Whether a line could be part of an order at this moment, or once its drop opens. */
 export function canOrder(item: BasketItem): boolean {
@@ -32,14 +33,17 @@ export function canOrder(item: BasketItem): boolean {
  */
 export function useBasketOrder(user: string, basket: Basket, changed: () => void) {
   const slot = `basket.${user}.${Basket[basket]}`;
-  const wishKept = `firstcome.wish.${slot}`;
+  const wish = useMemo(() => new Wish(slot), [slot]);
   const purchase = useMemo(
     () =>
       new Purchase(slot, {
         keys,
         now: () => clock.now(),
         async place(idempotencyKey, signal) {
-          const selection = { basket, skuIds: readWish(chest.getItem(wishKept)) };
+          const skuIds = wish.of(idempotencyKey);
+          // A key that took the place of one that was refused is found after a reload, too.
+          if (keys.peek(slot)?.key === idempotencyKey) wish.keep(idempotencyKey, skuIds);
+          const selection = { basket, skuIds: [...skuIds] };
           const answer = await mine.orders.placeOrder({ idempotencyKey, selection }, options(signal));
           if (answer.order === undefined) throw new Error("no order in the answer");
           return answer.order;
@@ -48,11 +52,13 @@ export function useBasketOrder(user: string, basket: Basket, changed: () => void
     [slot],
   );
   const stage = useStore(purchase.stage);
-  const [resumed, setResumed] = useState(false);
+  const [before, setBefore] = useState<Before>();
   useEffect(() => {
-    if (keys.peek(slot) !== undefined) {
-      setResumed(true);
-      purchase.press();
+    const kept = keys.peek(slot);
+    if (kept !== undefined && wish.knows(kept.key)) {
+      const isRecent = Date.now() - kept.sinceMs < RESUME_MAX_MS;
+      if (isRecent) purchase.press();
+      setBefore(isRecent ? "resumed" : "unfinished");
     }
     return () => purchase.leave();
   }, [purchase]);
@@ -63,38 +69,50 @@ export function useBasketOrder(user: string, basket: Basket, changed: () => void
   }, [stage]);
 
   function order(skuIds: readonly string[]) {
-    if (keys.peek(slot) === undefined) chest.setItem(wishKept, JSON.stringify(skuIds));
-    setResumed(false);
+    const isNew = keys.peek(slot) === undefined;
+    const { key } = keys.take(slot);
+    if (isNew || !wish.knows(key)) wish.keep(key, skuIds);
+    finish();
+  }
+  function finish() {
+    setBefore(undefined);
     purchase.press();
   }
   const busy = stage.at === "asking" || stage.at === "pausing" || stage.at === "held";
-  return { stage, resumed, busy, order, stop: () => purchase.giveUp() };
+  /** Another wish has to wait until it is known what became of this one. */
+  const taken =
+    busy || stage.at === "waiting-for-opening" || stage.at === "unknown" || (stage.at === "rest" && before === "unfinished");
+  return { stage, before, busy, taken, order, finish, stop: () => purchase.giveUp() };
 }
 
-function readWish(text: string | null): string[] {
-  try {
-    const wish: unknown = JSON.parse(text ?? "[]");
-    return Array.isArray(wish) ? wish.filter((id) => typeof id === "string") : [];
-  } catch {
-    return [];
-  }
-}
+/** A press before this page was shown: it went on by itself, or is old and waits for the buyer. */
+type Before = "resumed" | "unfinished" | undefined;
 
 /** How the order goes. */
-export function OrderWords(props: { stage: Stage; resumed: boolean; stop: () => void }) {
+export function OrderWords(props: { stage: Stage; before: Before; finish: () => void; stop: () => void }) {
   const texts = useTexts();
-  const { stage } = props;
+  const { stage, before } = props;
+  // Each of the two buttons goes when it is pressed.
+  const finish = () => (focusHeading(), props.finish());
+  const stop = () => (focusHeading(), props.stop());
   useEffect(() => {
     if (stage.at === "waiting-for-opening") announce(texts.own.orderWaits);
   }, [stage.at]);
   switch (stage.at) {
+    case "rest":
+      return before === "unfinished" ? (
+        <div class="told wait">
+          <p>{texts.own.orderUnfinished}</p>
+          <button type="button" onClick={finish}>{texts.finish}</button>
+        </div>
+      ) : null;
     case "asking":
-      return props.resumed ? <p class="told wait">{texts.own.orderResumed}</p> : null;
+      return before === "resumed" ? <p class="told wait">{texts.own.orderResumed}</p> : null;
     case "waiting-for-opening":
       return (
         <div class="told good">
           <p>{texts.own.orderWaits}</p>
-          <button type="button" onClick={props.stop}>{texts.stopWaiting}</button>
+          <button type="button" onClick={stop}>{texts.stopWaiting}</button>
         </div>
       );
     case "pausing":
@@ -107,10 +125,15 @@ export function OrderWords(props: { stage: Stage; resumed: boolean; stop: () => 
         </div>
       );
     case "unknown":
-      return <Told refusal={stage.refusal}><p>{texts.own.orderUnknown}</p></Told>;
+      return (
+        <Told refusal={stage.refusal}>
+          <p>{texts.own.orderUnknown}</p>
+          <button type="button" onClick={finish}>{texts.finish}</button>
+        </Told>
+      );
     case "refused":
       return <Told refusal={stage.refusal} />;
-    default:
+    case "held":
       return null;
   }
 }

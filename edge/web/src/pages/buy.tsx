@@ -12,13 +12,10 @@ import type { SkuStock } from "../gen/firstcome/inventory/v1/stock_service_pb";
 import { type Order, OrderState } from "../gen/firstcome/order/v1/order_service_pb";
 import { type Keys, purchaseSlot } from "../keys";
 import { Told } from "../parts";
-import { Purchase, type Stage } from "../purchase";
+import { Purchase, RESUME_MAX_MS, type Stage } from "../purchase";
 import { go, logInPath } from "../route";
 import { useStore } from "../store";
 import { useTexts } from "../texts";
-
-/** A press that a reload interrupted goes on by itself for this long; later the buyer is asked. */
-const RESUME_MAX_MS = 3 * 60_000;
 
 interface Props {
   product: Product;

@@ -47,7 +47,6 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
   const [refusal, setRefusal] = useState<Refusal>();
   const ordering = useBasketOrder(props.user, Basket.CART, again);
   const wanted = items.filter((item) => canOrder(item) && !left.has(item.skuId));
-  const preview = usePreview(wanted);
 
   /** Whether the shop did it. */
   async function change(call: () => Promise<unknown>): Promise<boolean> {
@@ -91,22 +90,7 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
           <Line key={item.skuId} item={item} wanted={wanted.includes(item)} choose={(is) => choose(item.skuId, is)} change={change} remove={remove} />
         ))}
       </ul>
-      <section class="pay" aria-label={texts.total}>
-        <p class="note">{wanted.length === 0 ? texts.own.noneChosen : texts.own.chosen(wanted.length, items.length)}</p>
-        <dl><div><dt>{texts.own.sum}</dt><dd class="price big">{wanted.length === 0 ? "–" : money(preview?.total)}</dd></div></dl>
-        {preview && wanted.length > 0 && !preview.orderable && <p class="told wait">{texts.own.notOrderable}</p>}
-        <OrderWords {...ordering} />
-        <div class="buy">
-          <button
-            type="button"
-            class="primary"
-            aria-disabled={ordering.busy || wanted.length === 0}
-            onClick={() => ordering.busy || wanted.length === 0 || ordering.order(wanted.map((item) => item.skuId))}
-          >
-            {ordering.busy ? texts.own.ordering : ordering.stage.at === "unknown" ? texts.finish : texts.own.orderChosen}
-          </button>
-        </div>
-      </section>
+      <Checkout wanted={wanted} all={items.length} ordering={ordering} />
       <Sure
         label={texts.own.clear}
         question={texts.own.clearSure}
@@ -115,6 +99,31 @@ function Lines(props: { user: string; items: readonly BasketItem[]; again: () =>
         act={() => void remove(() => mine.cart.clearCart({}, options()), texts.own.cartEmpty)}
       />
     </>
+  );
+}
+
+/** What the chosen lines cost, and the button that orders them. */
+function Checkout(props: { wanted: readonly BasketItem[]; all: number; ordering: ReturnType<typeof useBasketOrder> }) {
+  const texts = useTexts();
+  const { wanted, ordering } = props;
+  const preview = usePreview(wanted);
+  return (
+    <section class="pay" aria-label={texts.total}>
+      <p class="note">{wanted.length === 0 ? texts.own.noneChosen : texts.own.chosen(wanted.length, props.all)}</p>
+      <dl><div><dt>{texts.own.sum}</dt><dd class="price big">{wanted.length === 0 ? "–" : money(preview?.total)}</dd></div></dl>
+      {preview && wanted.length > 0 && !preview.orderable && <p class="told wait">{texts.own.notOrderable}</p>}
+      <OrderWords {...ordering} />
+      <div class="buy">
+        <button
+          type="button"
+          class="primary"
+          aria-disabled={ordering.taken || wanted.length === 0}
+          onClick={() => ordering.taken || wanted.length === 0 || ordering.order(wanted.map((item) => item.skuId))}
+        >
+          {ordering.busy ? texts.own.ordering : texts.own.orderChosen}
+        </button>
+      </div>
+    </section>
   );
 }
 

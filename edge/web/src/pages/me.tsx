@@ -9,7 +9,7 @@ import { Availability } from "../gen/firstcome/inventory/v1/availability_pb";
 import { Basket, type BasketItem } from "../gen/firstcome/order/v1/basket_pb";
 import type { Order } from "../gen/firstcome/order/v1/order_service_pb";
 import type { Profile } from "../gen/firstcome/user/v1/profile_service_pb";
-import { focusHeading, OrderChip, Told } from "../parts";
+import { focusHeading, OrderChip, Told, useSending } from "../parts";
 import { type Refusal, refusalOf } from "../refusal";
 import { Sneaker } from "../sneaker";
 import { Store, useStore } from "../store";
@@ -136,6 +136,7 @@ function Orders(props: { user: string; orders: readonly Order[]; rest: string | 
     () => new Set(props.orders.filter((order) => !isFinal(order.state)).slice(0, WATCHED_MAX).map((order) => order.orderId)),
     [props.orders],
   );
+  const { refusal, send } = useSending();
   if (orders.length === 0) return <p>{texts.noOrders}</p>;
   async function more() {
     const request = { pageToken: rest ?? "", pageSize: 2 * ORDERS_OF_PAGE };
@@ -149,7 +150,8 @@ function Orders(props: { user: string; orders: readonly Order[]; rest: string | 
       <ul class="list">
         {orders.map((order) => <OrderRow key={order.orderId} user={props.user} order={order} watched={moving.has(order.orderId)} />)}
       </ul>
-      {rest !== undefined && <button type="button" onClick={() => void more().catch(() => undefined)}>{texts.more}</button>}
+      <Told refusal={refusal} />
+      {rest !== undefined && <button type="button" onClick={() => void send(more)}>{texts.more}</button>}
     </>
   );
 }
@@ -183,6 +185,7 @@ function Wishes(props: { user: string; items: readonly BasketItem[] }) {
   const texts = useTexts();
   const [items, setItems] = useState(props.items);
   const ordering = useBasketOrder(props.user, Basket.WISHLIST, () => undefined);
+  const { refusal, send } = useSending();
   if (items.length === 0) return <><OrderWords {...ordering} /><p>{texts.noWishes}</p></>;
   async function remove(skuId: string, name: string) {
     await persist(() => mine.wishlist.removeWishlistItem({ skuId }, options()), undefined, 3);
@@ -193,6 +196,7 @@ function Wishes(props: { user: string; items: readonly BasketItem[] }) {
   return (
     <>
       <OrderWords {...ordering} />
+      <Told refusal={refusal} />
       <ul class="list">
         {items.map((item) => {
           const name = `${item.productName} ${item.skuLabel}`;
@@ -207,11 +211,11 @@ function Wishes(props: { user: string; items: readonly BasketItem[] }) {
               <div class="end">
                 <p class="price">{money(item.unitPrice)}</p>
                 {canOrder(item) && (
-                  <button type="button" aria-label={`${texts.own.order}: ${name}`} aria-disabled={ordering.busy} onClick={() => ordering.busy || ordering.order([item.skuId])}>
+                  <button type="button" aria-label={`${texts.own.order}: ${name}`} aria-disabled={ordering.taken} onClick={() => ordering.taken || ordering.order([item.skuId])}>
                     {texts.own.order}
                   </button>
                 )}
-                <button type="button" class="plain" aria-label={`${texts.remove}: ${name}`} onClick={() => void remove(item.skuId, name).catch(() => undefined)}>
+                <button type="button" class="plain" aria-label={`${texts.remove}: ${name}`} onClick={() => void send(() => remove(item.skuId, name))}>
                   {texts.remove}
                 </button>
               </div>

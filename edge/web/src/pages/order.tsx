@@ -278,7 +278,8 @@ function Pay(props: { order: Order; paid: (order: Order | undefined) => void; re
                   <span>{texts.addressOther}</span>
                 </label>
               )}
-              {addressId === "" && <AddressFields faults={faults} />}
+              {/* Who writes before the book has come goes on writing. */}
+              {addressId === "" && <div onInput={() => setChosen("")}><AddressFields faults={faults} /></div>}
             </fieldset>
           </>
         )}

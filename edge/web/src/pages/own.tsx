@@ -54,11 +54,15 @@ export function useRead<T>(read: (signal: AbortSignal) => Promise<T>) {
   return { is, set: setIs, refusal, again: () => setRound((n) => n + 1) };
 }
 
-/** What was read, or why it was not. */
+/** What was read, and why it was not, or not again: then it may have changed since. */
 export function Shown<T>(props: { read: { is: T | undefined; refusal: Refusal | undefined; again: () => void }; children: (is: T) => ComponentChildren }) {
   const texts = useTexts();
   const { is, refusal, again } = props.read;
-  if (is !== undefined) return <>{props.children(is)}</>;
-  if (refusal === undefined) return <p class="loading">{texts.loading}</p>;
-  return <Told refusal={refusal}><button type="button" onClick={again}>{texts.tryAgain}</button></Told>;
+  if (is === undefined && refusal === undefined) return <p class="loading">{texts.loading}</p>;
+  return (
+    <>
+      <Told refusal={refusal}><button type="button" onClick={again}>{texts.tryAgain}</button></Told>
+      {is !== undefined && props.children(is)}
+    </>
+  );
 }

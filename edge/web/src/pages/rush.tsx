@@ -14,6 +14,7 @@ import { SaleState } from "../gen/firstcome/inventory/v1/stock_service_pb";
 import { language } from "../language";
 import { Live } from "../live";
 import { Countdown, LiveDot, Page, Told, useTick } from "../parts";
+import { rationed } from "../ration";
 import { Chart } from "../rush/chart";
 import { History, type Totals, WINDOW_MS } from "../rush/history";
 import { decades, linear } from "../rush/scale";
@@ -117,7 +118,8 @@ function useDrop(productId: string | undefined): Product | undefined {
 /** The stream of looks, each of which the history takes in. */
 function useLooks(productId: string, history: History): Shared<WatchRushResponse> {
   const live = useMemo(() => {
-    const start = () => new Live((signal) => rush.watchRush({ productId }, { signal }));
+    const open = (signal: AbortSignal) => rush.watchRush({ productId }, { signal });
+    const start = () => new Live((signal) => rationed(open, undefined, signal));
     return new Shared(`rush.${productId}`, start);
   }, [productId]);
   useEffect(() => {

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 
 import { announce } from "../announce";
 import { mine, options, persist, session } from "../api";
+import { forgetUser } from "../chest";
 import { moment } from "../format";
 import type { Session } from "../gen/firstcome/user/v1/account_service_pb";
 import { Field, focusHeading, Form, PASSWORD_PATTERN, Sure, Told, useSending } from "../parts";
@@ -16,11 +17,11 @@ export function Security() {
   const texts = useTexts();
   return (
     <Own title={texts.own.securityTitle}>
-      {() => (
+      {(user) => (
         <>
           <Devices />
           <Password />
-          <End />
+          <End user={user} />
         </>
       )}
     </Own>
@@ -138,12 +139,13 @@ function Password() {
   );
 }
 
-function End() {
+function End(props: { user: string }) {
   const texts = useTexts();
   const { refusal, send, wrong } = useSending();
   async function end(fields: Record<string, string>) {
     await persist(() => mine.profile.deleteAccount({ password: fields.password ?? "" }, options()), undefined, 3);
     session.end();
+    forgetUser(props.user);
     go("/");
     announce(texts.own.deleted);
   }

@@ -71,7 +71,9 @@ export class History {
   #productId = "";
 
   take(look: WatchRushResponse): void {
-    this.nowMs = ms(look.readTime) ?? this.nowMs;
+    const nowMs = ms(look.readTime) ?? this.nowMs;
+    if (nowMs < this.nowMs) this.#setBack();
+    this.nowMs = nowMs;
     const spanMs = look.interval ? durationMs(look.interval) : 0;
     const interval = look.inInterval;
     if (interval !== undefined && spanMs > 0) {
@@ -93,9 +95,6 @@ export class History {
     const { admittedPerS, refusedPerS } = this;
     this.peakAdmittedPerS = Math.max(this.peakAdmittedPerS, admittedPerS);
     this.peakRefusedPerS = Math.max(this.peakRefusedPerS, refusedPerS);
-    const last = this.points.at(-1);
-    // The shop's clock was set: what stands ahead of it would never leave.
-    if (last && last.atMs > this.nowMs) this.points = [];
     this.points = this.points.filter((point) => fresh(point, WINDOW_MS));
     this.points.push({ atMs: this.nowMs, admittedPerS, refusedPerS, ...(this.stock && { stock: this.stock }) });
   }
@@ -126,6 +125,13 @@ export class History {
       left: Number((this.#now?.left ?? 0n) - (before?.left ?? 0n)),
       byReason,
     };
+  }
+
+  /** The shop's clock was set: what stands ahead of it would never leave. */
+  #setBack(): void {
+    this.points = [];
+    this.#arrivals = [];
+    this.latencyAtMs = 0;
   }
 
   #perS(of: (arrival: Arrival) => number): number {
