@@ -8,7 +8,8 @@ use firstcome_proto::{
     access::{self, Access},
 };
 use prost_reflect::{
-    EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
+    EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, OneofDescriptor,
+    ServiceDescriptor,
 };
 use prost_types::method_options::IdempotencyLevel;
 
@@ -180,12 +181,10 @@ impl Page<'_> {
     }
 
     fn fields(&mut self, message: &MessageDescriptor) {
-        self.line("| field | type | |\n|---|---|---|");
+        self.line("| field | type | what it says |\n|---|---|---|");
         for field in message.fields() {
             let comment = self.contract.comment(&message.parent_file(), field.path()).to_owned();
-            let one_of = field
-                .containing_oneof()
-                .map_or(String::new(), |one| format!(" One of `{}`.", one.name()));
+            let one_of = field.containing_oneof().map_or(String::new(), |one| one_of(&one));
             self.line(format!(
                 "| `{}` | {} | {}{one_of} |",
                 field.name(),
@@ -240,7 +239,7 @@ impl Page<'_> {
             found.full_name(),
             lower(&without_name(&comment, found.name()))
         ));
-        self.line("| value | number | |\n|---|---|---|");
+        self.line("| value | number | what it says |\n|---|---|---|");
         for value in found.values() {
             let comment = self.contract.comment(&found.parent_file(), value.path()).to_owned();
             self.line(format!("| `{}` | {} | {} |", value.name(), value.number(), cell(&comment)));
@@ -277,6 +276,16 @@ fn repetition_of(method: &MethodDescriptor) -> &'static str {
         IdempotencyLevel::NoSideEffects => "reads",
         IdempotencyLevel::Idempotent => "may be repeated",
         IdempotencyLevel::IdempotencyUnknown => "with the same `idempotency_key`",
+    }
+}
+
+/// Names the fields of which only one is set: they need not stand together.
+fn one_of(group: &OneofDescriptor) -> String {
+    let fields: Vec<_> = group.fields().map(|field| format!("`{}`", field.name())).collect();
+    match &fields[..] {
+        // Nothing else can be set yet.
+        [_] => String::new(),
+        _ => format!(" Exactly one of {}.", fields.join(", ")),
     }
 }
 
