@@ -58,6 +58,7 @@ pub fn write(contract: &Contract) -> Result<String> {
     page.messages(true);
     page.enums(true);
     page.every_reason_is_named()?;
+    page.every_link_leads_somewhere()?;
     Ok(page.text)
 }
 
@@ -256,6 +257,17 @@ impl Page<'_> {
         }
         Ok(())
     }
+
+    /// Those to what has an anchor of ours; chapters, which have none, are few and stay.
+    fn every_link_leads_somewhere(&self) -> Result<()> {
+        let links = self.text.split("](#").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| link.contains("firstcome-") || link.starts_with("reason-"))
+        {
+            let there = self.text.contains(&format!("<a id=\"{link}\">"));
+            ensure!(there, "a link leads to {link}, which is nowhere");
+        }
+        Ok(())
+    }
 }
 
 fn access_of(method: &MethodDescriptor) -> &'static str {
@@ -309,6 +321,10 @@ fn type_of(field: &FieldDescriptor) -> String {
 
 /// A link to one of ours; the well-known types are known well.
 fn link(full_name: &str, name: &str) -> String {
+    if full_name == reasons::ENUM {
+        // They have a chapter of their own.
+        return format!("[{name}](#reasons)");
+    }
     if contract::is_ours(full_name) {
         format!("[{name}](#{})", anchor(full_name))
     } else {
