@@ -1,5 +1,6 @@
 // The form of index.html, and where the key of a purchase is kept.
 import { purchase } from "./buyer.js";
+import { isEnd } from "./patience.js";
 
 const form = document.querySelector("form");
 
@@ -14,7 +15,12 @@ form.onsubmit = async (event) => {
   // Kept until the answer is known, whatever becomes of the page: a reload finds the same order.
   const kept = `key of ${wanted.email} for ${wanted.skuId}`;
   wanted.idempotencyKey = localStorage[kept] ??= crypto.randomUUID();
-  await purchase(wanted, say).finally(() => delete localStorage[kept]);
+  try {
+    await purchase(wanted, say);
+  } catch (refused) {
+    if (!isEnd(refused)) throw refused;
+  }
+  delete localStorage[kept];
 };
 
 // A link may fill the form and press the button: no server sees what stands behind the #.

@@ -13,19 +13,23 @@ import (
 	user "firstcome.example/buyer/gen/firstcome/user/v1"
 )
 
+// A session is a log-in: the key that is the same for its retries, and the token that it brought.
+type session struct{ key, token string }
+
 // buy may be done again, all of it: session, order and payment are then what they were.
-func buy(shop *grpc.ClientConn, key string, token *string) error {
+func buy(shop *grpc.ClientConn, key string, mine *session) error {
+	// One deadline for all three: what it cuts off is done again.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if *token == "" {
-		logIn := &user.LogInRequest{Email: setting("EMAIL"), Password: setting("PASSWORD"), IdempotencyKey: key}
-		session, err := user.NewAccountServiceClient(shop).LogIn(ctx, logIn)
+	if mine.token == "" {
+		logIn := &user.LogInRequest{Email: setting("EMAIL"), Password: setting("PASSWORD"), IdempotencyKey: mine.key}
+		loggedIn, err := user.NewAccountServiceClient(shop).LogIn(ctx, logIn)
 		if err != nil {
 			return err
 		}
-		*token = session.Tokens.AccessToken
+		mine.token = loggedIn.GetTokens().GetAccessToken()
 	}
-	asBuyer := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+*token)
+	asBuyer := metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+mine.token)
 	orders := order.NewOrderServiceClient(shop)
 	line := &order.NewOrderLine{ProductId: setting("PRODUCT"), SkuId: setting("SKU"), Quantity: 1}
 	wish := &order.PlaceOrderRequest{IdempotencyKey: key, Lines: []*order.NewOrderLine{line}}

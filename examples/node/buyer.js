@@ -2,22 +2,26 @@
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 
-import { SaleState, StockService } from "./gen/firstcome/inventory/v1/stock_service_pb.js";
 import { OrderService, OrderState } from "./gen/firstcome/order/v1/order_service_pb.js";
 import { AccountService } from "./gen/firstcome/user/v1/account_service_pb.js";
 import { after } from "./patience.js";
+import { watch } from "./stock.js";
 
 const setting = (name) => process.env[`FIRSTCOME_${name}`];
 const [email, password, productId, skuId] = ["EMAIL", "PASSWORD", "PRODUCT", "SKU"].map(setting);
 const idempotencyKey = setting("KEY") ?? crypto.randomUUID();
-const shop = createGrpcTransport({ baseUrl: setting("EDGE"), defaultTimeoutMs: 20_000 });
-let token;
+// The pings notice when a stream's connection has died without a word.
+const deadlines = { defaultTimeoutMs: 20_000, pingIntervalMs: 20_000 };
+const shop = createGrpcTransport({ baseUrl: setting("EDGE"), ...deadlines });
+const newSession = () => ({ key: crypto.randomUUID() });
+let session = newSession();
 
 // All of it may be done again: session, order and payment are then what they were.
 async function buy() {
   const accounts = createClient(AccountService, shop);
-  token ??= (await accounts.logIn({ email, password, idempotencyKey })).tokens.accessToken;
-  const asBuyer = { headers: { authorization: `Bearer ${token}` } };
+  const logIn = { email, password, idempotencyKey: session.key };
+  session.token ??= (await accounts.logIn(logIn)).tokens.accessToken;
+  const asBuyer = { headers: { authorization: `Bearer ${session.token}` } };
   const orders = createClient(OrderService, shop);
   const wish = { idempotencyKey, lines: [{ productId, skuId, quantity: 1 }] };
   const { orderId, sequence } = (await orders.placeOrder(wish, asBuyer)).order;
@@ -29,26 +33,17 @@ async function buy() {
   console.log(`paid: ${OrderState[(await orders.payOrder(payment, asBuyer)).order.state]}`);
 }
 
-// Until a unit can be had, or none can come back.
-async function watch() {
-  const leaving = new AbortController(); // Whoever only leaves the loop keeps the stream open.
-  const options = { timeoutMs: 0, signal: leaving.signal };
-  const changes = createClient(StockService, shop).watchStock({ productId }, options);
-  for await (const { stock } of changes) {
-    const { available, holdsOpen } = stock.skus.find((sku) => sku.skuId === skuId);
-    if (stock.state !== SaleState.NOT_OPEN && (available > 0 || holdsOpen === 0)) break;
-  }
-  leaving.abort();
-}
-
 console.log(`FIRSTCOME_KEY=${idempotencyKey}`); // Cut off? Start again with it: the same order.
-for (let step = "buy"; step !== "done"; ) {
+for (let step = "buy", tries = 0; step !== "done"; ) {
   try {
-    if (step === "watch") await watch();
+    if (step === "watch") {
+      await watch(shop, productId, skuId);
+      tries = 0;
+    }
     await buy();
     step = "done";
   } catch (refused) {
-    step = await after(refused);
-    if (step === "log in") token = undefined;
+    step = await after(refused, ++tries);
+    if (step === "log in") session = newSession();
   }
 }

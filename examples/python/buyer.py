@@ -4,57 +4,52 @@ import uuid
 
 import grpc
 from firstcome.address.v1.address_pb2 import Address
-from firstcome.inventory.v1 import stock_service_pb2 as inventory, stock_service_pb2_grpc
 from firstcome.order.v1 import order_service_pb2 as order, order_service_pb2_grpc
 from firstcome.user.v1 import account_service_pb2 as user, account_service_pb2_grpc
 from patience import Next, after
+from stock import watch
 
 EDGE, EMAIL, PASSWORD, PRODUCT, SKU = (
     os.environ[f"FIRSTCOME_{name}"] for name in ("EDGE", "EMAIL", "PASSWORD", "PRODUCT", "SKU")
 )
 KEY = os.environ.get("FIRSTCOME_KEY") or str(uuid.uuid4())
-SHOP = grpc.insecure_channel(EDGE.removeprefix("http://"))
-session = {}
+# The pings notice when a stream's connection has died without a word.
+PINGS = [("grpc.keepalive_time_ms", 20_000), ("grpc.http2.max_pings_without_data", 0)]
+SHOP = grpc.insecure_channel(EDGE.removeprefix("http://"), options=PINGS)
+session = {"key": str(uuid.uuid4()), "token": None}
 
 
 def buy():
     """All of it may be done again: session, order and payment are then what they were."""
-    if not session:
-        log_in = user.LogInRequest(email=EMAIL, password=PASSWORD, idempotency_key=KEY)
+    if not session["token"]:
+        log_in = user.LogInRequest(email=EMAIL, password=PASSWORD, idempotency_key=session["key"])
         tokens = account_service_pb2_grpc.AccountServiceStub(SHOP).LogIn(log_in, timeout=20).tokens
-        session["metadata"] = [("authorization", f"Bearer {tokens.access_token}")]
+        session["token"] = tokens.access_token
+    as_buyer = {"metadata": [("authorization", f"Bearer {session['token']}")], "timeout": 20}
     orders = order_service_pb2_grpc.OrderServiceStub(SHOP)
     line = order.NewOrderLine(product_id=PRODUCT, sku_id=SKU, quantity=1)
     wish = order.PlaceOrderRequest(idempotency_key=KEY, lines=[line])
-    placed = orders.PlaceOrder(wish, timeout=20, **session).order
+    placed = orders.PlaceOrder(wish, **as_buyer).order
     print(f"placed: {placed.order_id} is number {placed.sequence} of its product", flush=True)
     address = Address(recipient="Kim Minji", phone="+821012345678", line1="12 Seongsui-ro",
                       city="Seoul", postal_code="04784", country_code="KR")
     payment = order.PayOrderRequest(order_id=placed.order_id, address=address,
                                     payment_method="pm_card_approve")
-    paid = orders.PayOrder(payment, timeout=20, **session).order
+    paid = orders.PayOrder(payment, **as_buyer).order
     print("paid:", order.OrderState.Name(paid.state))
 
 
-def watch():
-    """Until a unit can be had, or none can come back."""
-    stub = stock_service_pb2_grpc.StockServiceStub(SHOP)
-    for change in stub.WatchStock(inventory.WatchStockRequest(product_id=PRODUCT)):
-        sku = next(sku for sku in change.stock.skus if sku.sku_id == SKU)
-        is_open = change.stock.state != inventory.SALE_STATE_NOT_OPEN
-        if is_open and (sku.available > 0 or sku.holds_open == 0):
-            return
-
-
 print(f"FIRSTCOME_KEY={KEY}", flush=True)  # Cut off? Start again with it: it finds the same order.
-step = Next.TRY_AGAIN
+step, tries = Next.TRY_AGAIN, 0
 while step:
     try:
         if step is Next.WATCH:
-            watch()
+            watch(SHOP, PRODUCT, SKU)
+            tries = 0
         buy()
         step = None
     except grpc.RpcError as refused:
-        step = after(refused)
+        tries += 1
+        step = after(refused, tries)
         if step is Next.LOG_IN:
-            session.clear()
+            session = {"key": str(uuid.uuid4()), "token": None}

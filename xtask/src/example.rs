@@ -119,3 +119,24 @@ fn npm(name: &str) -> Command {
 fn folder(name: &str) -> PathBuf {
     root().join("examples").join(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made on a machine that could not fetch some, a lock leaves them out, and npm refuses it: what
+    /// looks like a machine without packages is a fault of ours.
+    #[test]
+    fn every_lock_names_what_other_systems_need() {
+        for folder in [folder("node"), folder("browser"), root().join("edge/web")] {
+            let lock = fs::read_to_string(folder.join("package-lock.json")).unwrap();
+            for group in lock.split("\"optionalDependencies\": {").skip(1) {
+                let (group, _) = group.split_once('}').unwrap();
+                for name in group.lines().filter_map(|line| line.split('"').nth(1)) {
+                    let place = format!("node_modules/{name}\": {{");
+                    assert!(lock.contains(&place), "{name} in {}", folder.display());
+                }
+            }
+        }
+    }
+}

@@ -1,57 +1,54 @@
 //! Buys one unit: logs in, places an order and pays, again under the same key until it is told.
+mod buy;
 mod patience;
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 
 use std::{env, time::Duration};
 
-use firstcome::{address::v1::Address, order::v1::*, user::v1::*};
-use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
+use firstcome::inventory::v1::*;
+use tonic::{Status, transport::Channel};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let key = env::var("FIRSTCOME_KEY").unwrap_or_else(|_| uuid::Uuid::new_v4().into());
     println!("FIRSTCOME_KEY={key}"); // Cut off? Start again with it: it finds the same order.
-    let shop =
-        Channel::from_shared(setting("EDGE"))?.timeout(Duration::from_secs(20)).connect().await?;
-    let mut token = String::new();
-    while let Err(refused) = buy(&shop, &key, &mut token).await {
-        patience::wait_out(refused, &shop, &mut token).await?;
+    let shop = Channel::from_shared(setting("EDGE"))?.timeout(Duration::from_secs(20));
+    // The pings notice when a stream's connection has died without a word.
+    let shop = shop.http2_keep_alive_interval(Duration::from_secs(20)).connect_lazy();
+    let (mut session, mut tries) = (Session::new(), 0);
+    while let Err(refused) = buy::buy(&shop, &key, &mut session).await {
+        patience::wait_out(refused, &shop, &mut session, &mut tries).await?;
     }
     Ok(())
 }
 
-/// All of it may be done again: session, order and payment are then what they were.
-async fn buy(shop: &Channel, key: &str, token: &mut String) -> Result<(), Status> {
-    if token.is_empty() {
-        let (email, password, device) = (setting("EMAIL"), setting("PASSWORD"), String::new());
-        let log_in = LogInRequest { email, password, idempotency_key: key.into(), device };
-        let mut accounts = account_service_client::AccountServiceClient::new(shop.clone());
-        let session = accounts.log_in(log_in).await?.into_inner();
-        *token = session.tokens.unwrap_or_default().access_token;
+/// A log-in: the key that is the same for its retries, and the access token that it brought.
+struct Session {
+    key: String,
+    token: String,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self { key: uuid::Uuid::new_v4().into(), token: String::new() }
     }
-    let bearer: MetadataValue<_> = format!("Bearer {token}").parse().expect("tokens are ASCII");
-    let as_buyer = |mut call: Request<()>| {
-        call.metadata_mut().insert("authorization", bearer.clone());
-        Ok(call)
-    };
-    type Orders<T> = order_service_client::OrderServiceClient<T>;
-    let mut orders = Orders::with_interceptor(shop.clone(), as_buyer);
+}
 
-    let (product_id, sku_id) = (setting("PRODUCT"), setting("SKU"));
-    let lines = vec![NewOrderLine { product_id, sku_id, quantity: 1 }];
-    let wish = PlaceOrderRequest { idempotency_key: key.into(), lines, selection: None };
-    let placed = orders.place_order(wish).await?.into_inner().order.unwrap_or_default();
-    println!("placed: {} is number {} of its product", placed.order_id, placed.sequence);
-
-    let [recipient, phone, line1, city, postal_code, country_code] =
-        ["Kim Minji", "+821012345678", "12 Seongsui-ro", "Seoul", "04784", "KR"].map(String::from);
-    let line2 = String::new();
-    let address = Address { recipient, phone, line1, line2, city, postal_code, country_code };
-    let destination = Some(pay_order_request::Destination::Address(address));
-    let payment_method = "pm_card_approve".to_owned();
-    let payment = PayOrderRequest { order_id: placed.order_id, destination, payment_method };
-    let paid = orders.pay_order(payment).await?.into_inner().order.unwrap_or_default();
-    println!("paid: {}", paid.state().as_str_name());
+/// Returns when a unit can be had, or none can come back.
+async fn watch(shop: &Channel) -> Result<(), Status> {
+    let mut stock = stock_service_client::StockServiceClient::new(shop.clone());
+    let product = WatchStockRequest { product_id: setting("PRODUCT") };
+    let mut changes = stock.watch_stock(product).await?.into_inner();
+    while let Some(change) = changes.message().await? {
+        let now = change.stock.unwrap_or_default();
+        let sku = now.skus.iter().find(|sku| sku.sku_id == setting("SKU"));
+        let may_come_back = sku.is_some_and(|sku| sku.available == 0 && sku.holds_open > 0);
+        match now.state() {
+            SaleState::NotOpen => {}
+            SaleState::Open if may_come_back => {}
+            _ => return Ok(()),
+        }
+    }
     Ok(())
 }
 

@@ -8,7 +8,8 @@ use firstcome_proto::{
     access::{self, Access},
 };
 use prost_reflect::{
-    EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
+    EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, OneofDescriptor,
+    ServiceDescriptor,
 };
 use prost_types::method_options::IdempotencyLevel;
 
@@ -57,6 +58,7 @@ pub fn write(contract: &Contract) -> Result<String> {
     page.messages(true);
     page.enums(true);
     page.every_reason_is_named()?;
+    page.every_link_leads_somewhere()?;
     Ok(page.text)
 }
 
@@ -180,12 +182,10 @@ impl Page<'_> {
     }
 
     fn fields(&mut self, message: &MessageDescriptor) {
-        self.line("| field | type | |\n|---|---|---|");
+        self.line("| field | type | what it says |\n|---|---|---|");
         for field in message.fields() {
             let comment = self.contract.comment(&message.parent_file(), field.path()).to_owned();
-            let one_of = field
-                .containing_oneof()
-                .map_or(String::new(), |one| format!(" One of `{}`.", one.name()));
+            let one_of = field.containing_oneof().map_or(String::new(), |one| one_of(&one));
             self.line(format!(
                 "| `{}` | {} | {}{one_of} |",
                 field.name(),
@@ -240,7 +240,7 @@ impl Page<'_> {
             found.full_name(),
             lower(&without_name(&comment, found.name()))
         ));
-        self.line("| value | number | |\n|---|---|---|");
+        self.line("| value | number | what it says |\n|---|---|---|");
         for value in found.values() {
             let comment = self.contract.comment(&found.parent_file(), value.path()).to_owned();
             self.line(format!("| `{}` | {} | {} |", value.name(), value.number(), cell(&comment)));
@@ -254,6 +254,17 @@ impl Page<'_> {
             let general =
                 OF_EVERY_CALL.iter().chain(&OF_TOKENS).any(|reason| reason.name() == name);
             ensure!(general || self.named.contains(name), "no method says that it answers {name}");
+        }
+        Ok(())
+    }
+
+    /// Those to what has an anchor of ours; chapters, which have none, are few and stay.
+    fn every_link_leads_somewhere(&self) -> Result<()> {
+        let links = self.text.split("](#").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| link.contains("firstcome-") || link.starts_with("reason-"))
+        {
+            let there = self.text.contains(&format!("<a id=\"{link}\">"));
+            ensure!(there, "a link leads to {link}, which is nowhere");
         }
         Ok(())
     }
@@ -280,6 +291,16 @@ fn repetition_of(method: &MethodDescriptor) -> &'static str {
     }
 }
 
+/// Names the fields of which only one is set: they need not stand together.
+fn one_of(group: &OneofDescriptor) -> String {
+    let fields: Vec<_> = group.fields().map(|field| format!("`{}`", field.name())).collect();
+    match &fields[..] {
+        // Nothing else can be set yet.
+        [_] => String::new(),
+        _ => format!(" Exactly one of {}.", fields.join(", ")),
+    }
+}
+
 /// What a service says of all its methods, but for the token's, which stand in the introduction.
 fn of_service_only(reasons: &str) -> &str {
     reasons.trim_start_matches("the token's").trim_start_matches(", ")
@@ -300,6 +321,10 @@ fn type_of(field: &FieldDescriptor) -> String {
 
 /// A link to one of ours; the well-known types are known well.
 fn link(full_name: &str, name: &str) -> String {
+    if full_name == reasons::ENUM {
+        // They have a chapter of their own.
+        return format!("[{name}](#reasons)");
+    }
     if contract::is_ours(full_name) {
         format!("[{name}](#{})", anchor(full_name))
     } else {
