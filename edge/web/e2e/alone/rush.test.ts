@@ -8,9 +8,9 @@ import { after, before, test } from "node:test";
 
 import type { Browser } from "playwright-core";
 
-import { RUSH_TEXTS } from "../src/rush/texts";
-import { Buyer, launch } from "./buyer";
-import { openPage, putOnSale } from "./shop";
+import { RUSH_TEXTS } from "../../src/rush/texts";
+import { Buyer, launch } from "../buyer";
+import { openPage, putOnSale } from "../shop";
 
 const PICTURES = process.env.FIRSTCOME_PICTURES;
 const PROJECTOR = { viewport: { width: 1920, height: 1080 } };
