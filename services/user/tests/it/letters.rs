@@ -144,12 +144,14 @@ impl Office {
     }
 }
 
-pub fn code(digits: &str) -> Code {
-    Code::from_field(Purpose::Verify, "code", digits).expect("six digits")
+pub fn sign_up_code(digits: &str) -> Matter {
+    let code = Code::from_field(Purpose::Verify, "code", digits).expect("six digits");
+    Matter::SignUpCode { code, ttl: TTL }
 }
 
-fn sign_up_code(digits: &str) -> Matter {
-    Matter::SignUpCode { code: code(digits), ttl: TTL }
+pub fn reset_code(text: &str, ttl: Duration) -> Matter {
+    let code = Code::from_field(Purpose::Reset, "code", text).expect("eight characters");
+    Matter::ResetCode { code, ttl }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,7 +238,7 @@ async fn a_code_that_has_ended_is_never_mailed() {
     let process = office.process().await;
     let (late, fresh) = (address(), address());
     let ttl = Duration::from_millis(1);
-    process.post(&late, Matter::ResetCode { code: code("111111"), ttl }).await;
+    process.post(&late, reset_code("CDFG3467", ttl)).await;
     let ended = "select expires_at < clock_timestamp() from letters";
     eventually(SOON, || async {
         sqlx::query_scalar(ended).fetch_one(&office.database.pool).await.unwrap()

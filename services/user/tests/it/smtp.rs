@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     harness::address,
-    letters::{Office, SOON, code, over_smtp},
+    letters::{Office, SOON, over_smtp, reset_code, sign_up_code},
 };
 
 const TTL: Duration = Duration::from_secs(180);
@@ -138,9 +138,9 @@ fn letters() -> Vec<(Matter, Vec<String>)> {
     let order = OrderId(Uuid::new_v4());
     let total = Money { amount_minor: 129_000, currency: Currency::parse("KRW").expect("a code") };
     let mut letters = vec![
-        (Matter::SignUpCode { code: code("012345"), ttl: TTL }, vec!["012345".to_owned()]),
+        (sign_up_code("012345"), vec!["012345".to_owned()]),
         (Matter::AlreadyHere, vec![]),
-        (Matter::ResetCode { code: code("543210"), ttl: TTL }, vec!["543210".to_owned()]),
+        (reset_code("CDFG3467", TTL), vec!["CDFG3467".to_owned()]),
         (Matter::PasswordChanged, vec![]),
     ];
     letters.extend(News::ALL.map(|news| {
