@@ -1,29 +1,23 @@
 // Every page as a visitor sees it: photographed on a desk and a phone, in light and dark, in both
 // languages, and examined by axe. The pictures land in FIRSTCOME_PICTURES, when it is set.
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import type { Browser } from "playwright-core";
 
 import { Buyer, launch } from "./buyer";
+import { look, PICTURES } from "./look";
 import { openPage, putOnSale, rush, seeded } from "./shop";
 
-const PICTURES = process.env.FIRSTCOME_PICTURES;
 const DESK = { viewport: { width: 1280, height: 860 } };
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 let browser: Browser;
 let shop: Awaited<ReturnType<typeof openPage>>;
-let axe: string;
 
 before(async () => {
   shop = await openPage();
   browser = await launch();
-  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-  if (PICTURES) await mkdir(PICTURES, { recursive: true });
 });
 
 after(async () => {
@@ -31,32 +25,12 @@ after(async () => {
   await shop?.close();
 });
 
-interface Finding {
-  id: string;
-  impact: string | null;
-  nodes: { html: string; failureSummary: string }[];
-}
-
-async function look(buyer: Buyer, name: string): Promise<string[]> {
-  const { page } = buyer;
-  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
-  // Whatever is wider than the screen makes people scroll sideways.
-  const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  const found = (wide ?? 0) > (screen ?? 0) ? [`${name}: ${wide} px wide on ${screen}`] : [];
-  const session = await buyer.context.newCDPSession(page);
-  // Through the debugger: the page's policy keeps every other script out.
-  await session.send("Runtime.evaluate", { expression: axe });
-  const { result } = await session.send("Runtime.evaluate", {
-    expression: "axe.run(document).then(({ violations, passes }) => JSON.stringify({ violations, passed: passes.length }))",
-    awaitPromise: true,
-    returnByValue: true,
-  });
-  const { violations, passed } = JSON.parse(String(result.value)) as { violations: Finding[]; passed: number };
+async function faults(buyer: Buyer, name: string): Promise<string[]> {
+  const { wide, violations, passed } = await look(buyer, name);
   assert.ok(passed >= 15, `${name}: axe examined too little: ${passed}`);
-  for (const { id, impact, nodes } of violations) {
-    found.push(`${name}: ${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
-  }
-  return found;
+  const told = violations.map(({ id, impact, nodes }) =>
+    `${name}: ${impact} ${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join(" | ")}`);
+  return [...wide, ...told];
 }
 
 /** Both screens, both lights, both languages; all four pairs of the first two when pictures are taken. */
@@ -77,7 +51,7 @@ for (const { screen, view, colorScheme, language } of LOOKS) {
     const { page, texts } = buyer;
     const found: string[] = [];
     const shoot = async (name: string) => {
-      found.push(...(await look(buyer, `${name}-${screen}-${colorScheme}-${language}`)));
+      found.push(...(await faults(buyer, `${name}-${screen}-${colorScheme}-${language}`)));
     };
     const goods = await stock();
     await outside(buyer, shoot);

@@ -1,30 +1,24 @@
 // The rush view while a drop sells, on a projector and on a phone: what it shows is what buyers were
 // told, it breaks and heals in sight, and axe finds it readable.
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import type { Browser } from "playwright-core";
 
 import { RUSH_TEXTS } from "../../src/rush/texts";
 import { Buyer, launch } from "../buyer";
+import { look } from "../look";
 import { openPage, putOnSale } from "../shop";
 
-const PICTURES = process.env.FIRSTCOME_PICTURES;
 const PROJECTOR = { viewport: { width: 1920, height: 1080 } };
 const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 let browser: Browser;
 let shop: Awaited<ReturnType<typeof openPage>>;
-let axe: string;
 
 before(async () => {
   shop = await openPage();
   browser = await launch();
-  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-  if (PICTURES) await mkdir(PICTURES, { recursive: true });
 });
 
 after(async () => {
@@ -32,22 +26,11 @@ after(async () => {
   await shop?.close();
 });
 
-/** Takes a picture, and gives what axe and the screen's edge find wrong. */
-async function look(viewer: Buyer, name: string): Promise<string[]> {
-  const { page } = viewer;
-  if (PICTURES) await page.screenshot({ path: join(PICTURES, `rush-${name}.png`), fullPage: true });
-  const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  const found = (wide ?? 0) > (screen ?? 0) ? [`${name}: ${wide} px wide on ${screen}`] : [];
-  const session = await viewer.context.newCDPSession(page);
-  await session.send("Runtime.evaluate", { expression: axe });
-  const { result } = await session.send("Runtime.evaluate", {
-    expression: "axe.run(document).then(({ violations }) => JSON.stringify(violations))",
-    awaitPromise: true,
-    returnByValue: true,
-  });
-  const violations = JSON.parse(String(result.value)) as { id: string; impact: string; nodes: { html: string }[] }[];
+/** What the screen's edge and axe find wrong. */
+async function faults(viewer: Buyer, name: string): Promise<string[]> {
+  const { wide, violations } = await look(viewer, `rush-${name}`);
   const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-  return [...found, ...grave.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map(({ html }) => html).join(" | ")}`)];
+  return [...wide, ...grave.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map(({ html }) => html).join(" | ")}`)];
 }
 
 test("a drop is seen before it opens, while it sells and when it is sold out", async () => {
@@ -62,7 +45,7 @@ test("a drop is seen before it opens, while it sells and when it is sold out", a
   await Promise.all([wall.page.goto("/rush"), phone.page.goto(`/rush/${pair.productId}`)]);
   await wall.page.getByRole("heading", { level: 1, name: pair.name }).waitFor();
   await wall.page.locator(".state.coming").waitFor();
-  const found = await look(wall, "coming-projector");
+  const found = await faults(wall, "coming-projector");
 
   await winner.page.goto(`/products/${pair.productId}`);
   await winner.button(winner.texts.buyAtOpening).click();
@@ -77,7 +60,7 @@ test("a drop is seen before it opens, while it sells and when it is sold out", a
   await figure(texts.admittedPerS).getByText(`${texts.inAll} 1 ·`).waitFor();
   await wall.page.locator(".reasons li", { hasText: /^Sold out1$/ }).waitFor();
   await phone.page.locator(".reasons li", { hasText: "품절" }).waitFor();
-  found.push(...(await look(wall, "spent-projector")), ...(await look(phone, "spent-phone")));
+  found.push(...(await faults(wall, "spent-projector")), ...(await faults(phone, "spent-phone")));
 
   await wall.context.setOffline(true);
   await wall.reads(wall.texts.liveBroken);
