@@ -27,8 +27,8 @@ pub enum Profile {
     Release,
     /// The workbench alone, quickly.
     Dev,
-    /// Every program of the workspace with it, in dev, as the tests build them: one crate alone
-    /// would be built apart, with what it depends on.
+    /// Every program of the workspace with it, in dev, and the tests with them: apart, each would
+    /// build what it depends on once more, with other features.
     Tested,
     /// Whichever workbench there is; a dev one when there is none.
     Any,
@@ -42,7 +42,7 @@ pub fn build(profile: Profile) -> Result<()> {
             ["build", "--release"].into_iter().chain(packages).collect()
         }
         Profile::Dev => vec!["build", "--package", PACKAGES[0]],
-        Profile::Tested => vec!["build", "--workspace", "--bins"],
+        Profile::Tested => vec!["build", "--workspace", "--bins", "--tests"],
         Profile::Any if program(profile)?.exists() => return Ok(()),
         Profile::Any => vec!["build", "--package", PACKAGES[0]],
     };
