@@ -13,6 +13,8 @@ use crate::{
     wire::{self, Response},
 };
 
+pub mod trace;
+
 pub mod catch_panic;
 pub mod declared_size;
 pub mod shed;

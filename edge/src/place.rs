@@ -190,6 +190,8 @@ struct Intake {
 }
 
 impl BatchCall for Intake {
+    const NAME: &'static str = "edge.place";
+
     /// The product's id, as the buyer wrote it.
     type Key = Bytes;
     type Item = Placement;

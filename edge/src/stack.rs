@@ -14,9 +14,15 @@ use crate::{
     dispatch::{Dispatch, Ways},
     door::{self, Door},
     layer::{
-        address_limit::AddressLimitLayer, admit::AdmitLayer, authenticate::AuthenticateLayer,
-        authorize::AuthorizeLayer, catch_panic::CatchPanicLayer, declared_size::DeclaredSizeLayer,
-        shed::ShedLayer, user_limit::UserLimitLayer,
+        address_limit::AddressLimitLayer,
+        admit::AdmitLayer,
+        authenticate::AuthenticateLayer,
+        authorize::AuthorizeLayer,
+        catch_panic::CatchPanicLayer,
+        declared_size::DeclaredSizeLayer,
+        shed::ShedLayer,
+        trace::{Sampler, TraceLayer},
+        user_limit::UserLimitLayer,
     },
     limiter::Limits,
     pages,
@@ -31,6 +37,7 @@ use crate::{
 pub struct Stack {
     cors: CorsLayer,
     pages: Router,
+    trace: TraceLayer,
     shed: ShedLayer,
     proxies: TrustedProxies,
     table: Table,
@@ -54,6 +61,16 @@ impl Stack {
         Self {
             cors: door::cors(config),
             pages: pages::pages(),
+            trace: TraceLayer {
+                // Where nothing is exported there is nothing to decide.
+                sampler: config
+                    .serve
+                    .traces
+                    .otlp_endpoint
+                    .as_ref()
+                    .map(|_| Arc::new(Sampler::new(config.traced_share))),
+                table: table.clone(),
+            },
             shed: ShedLayer::new(config.calls_max),
             proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             table,
@@ -111,7 +128,9 @@ impl Stack {
             .layer(self.addresses.clone())
             .service(self.webhooks.clone());
         let calls = ServiceBuilder::new()
-            // Outermost: a panic in any layer below is that call's fault, not its connection's.
+            // On top: whatever is refused below is a part of the trace too.
+            .layer(self.trace.clone())
+            // Above all that may fail: a panic below is that call's fault, not its connection's.
             .layer(CatchPanicLayer)
             // Costs one look at a header, and what it refuses takes no place below.
             .layer(DeclaredSizeLayer)

@@ -27,7 +27,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Deadline;
+use crate::{
+    Deadline,
+    telemetry::traces::{Member, Members},
+};
 
 mod count;
 
@@ -38,6 +41,8 @@ const FULL_QUEUE_RETRY: Duration = Duration::from_millis(200);
 
 /// What a batcher carries, and how.
 pub trait BatchCall: Send + Sync + 'static {
+    /// What it is called by whoever watches, as in `order.insert`.
+    const NAME: &'static str;
     /// Items of different keys never wait for each other.
     type Key: Clone + Eq + Hash + Send + 'static;
     /// What is carried.
@@ -213,6 +218,7 @@ struct Entry<C: BatchCall> {
     /// When half of the item's time has passed.
     sent_by: Deadline,
     reply: Reply<C::Answer>,
+    member: Member,
 }
 
 impl<C: BatchCall> Entry<C> {
@@ -225,8 +231,8 @@ impl<C: BatchCall> Entry<C> {
     }
 }
 
-/// The items of one call, and where their answers go.
-type Batch<C> = (Vec<<C as BatchCall>::Item>, Answers<<C as BatchCall>::Answer>);
+/// The items of one call, where their answers go, and whose traces it is a part of.
+type Batch<C> = (Vec<<C as BatchCall>::Item>, Answers<<C as BatchCall>::Answer>, Members);
 
 impl<C: BatchCall> Batcher<C> {
     /// A batcher in front of a call.
@@ -285,6 +291,7 @@ impl<C: BatchCall> Batcher<C> {
     ) {
         let mut turned_away = Vec::new();
         let sent_by = Deadline::after(deadline.left() / 2);
+        let member = Member::current();
         let (why, starts) = {
             let mut guard = self.inner.lanes.lock();
             let lanes = &mut *guard;
@@ -301,7 +308,13 @@ impl<C: BatchCall> Batcher<C> {
                     turned_away.push(reply);
                     continue;
                 }
-                lane.queue.push_back(Entry { item, deadline, sent_by, reply });
+                lane.queue.push_back(Entry {
+                    item,
+                    deadline,
+                    sent_by,
+                    reply,
+                    member: member.clone(),
+                });
                 lanes.waiting += 1;
             }
             // What fits into one call needs one more under way, however many there may be.
@@ -352,13 +365,14 @@ impl<C: BatchCall> Batcher<C> {
 
 /// Sends batch after batch of one key until its queue is empty.
 async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
-    while let Some((items, answers)) = inner.next_batch(&key) {
+    while let Some((items, answers, members)) = inner.next_batch(&key) {
         if items.is_empty() {
             continue; // none of it was worth sending
         }
+        let span = members.span(C::NAME, items.len());
         // Inside the block, so that a call that panics before it returns a future is caught too.
         let (inner, key) = (&inner, key.clone());
-        let call = async move { inner.call.call(key, items, answers).await };
+        let call = span.run(async move { inner.call.call(key, items, answers).await });
         if AssertUnwindSafe(call).catch_unwind().await.is_err() {
             tracing::error!("a batched call panicked, its items are answered as unknown");
         }
@@ -413,8 +427,12 @@ impl<C: BatchCall> Inner<C> {
                 entry.reply.send(Err(why));
             }
         }
-        let (items, replies) =
-            sent.into_iter().map(|entry| (entry.item, Some(entry.reply))).unzip();
-        Some((items, Answers { replies }))
+        let mut members = Members::default();
+        let taken = sent.into_iter().map(|Entry { item, reply, member, .. }| {
+            members.add(member);
+            (item, Some(reply))
+        });
+        let (items, replies) = taken.unzip();
+        Some((items, Answers { replies }, members))
     }
 }

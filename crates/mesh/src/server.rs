@@ -15,7 +15,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::authorize::AuthorizeLayer;
 pub use self::streamed::{Streamed, streamed};
-use crate::{Shutdown, config, open_files, tls::Credentials};
+use crate::{Shutdown, config, open_files, telemetry::traces::rpc::ServeLayer, tls::Credentials};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -132,6 +132,8 @@ impl Server {
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            // Outermost: a refusal below is a part of the trace too.
+            .layer(ServeLayer)
             // In front of all routes: whoever may not call is told so before anything is read.
             .layer(authorize)
             .add_routes(self.routes.routes())

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use firstcome_mesh::telemetry::traces::Span;
 use futures::{
     FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _,
     future::BoxFuture,
@@ -35,6 +36,8 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+
+use crate::{Trouble, named::Named};
 
 /// A database that gives no connection in this time counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -262,6 +265,11 @@ impl DerefMut for Lent {
     }
 }
 
+/// Says of a traced statement that it failed; what Postgres says of it may quote values.
+fn failing<T>(span: &Span, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    answer.inspect_err(|error| span.fail(format!("{:?}", Trouble::of(error))))
+}
+
 impl<'p> Executor<'p> for &Pool {
     type Database = Postgres;
 
@@ -276,11 +284,16 @@ impl<'p> Executor<'p> for &Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         let pool = self.clone();
+        let query = Named::of(query);
         let answer = async move {
-            let mut lent = pool.acquire().await?;
-            let answer: Vec<_> = lent.fetch_many(query).try_collect().await?;
-            lent.give_back();
-            Ok(stream::iter(answer.into_iter().map(Ok)))
+            let span = query.span();
+            let answer = async {
+                let mut lent = pool.acquire().await?;
+                let answer: Vec<_> = lent.fetch_many(query).try_collect().await?;
+                lent.give_back();
+                Ok(stream::iter(answer.into_iter().map(Ok)))
+            };
+            failing(&span, span.run(answer).await)
         };
         answer.try_flatten_stream().boxed()
     }
@@ -294,11 +307,16 @@ impl<'p> Executor<'p> for &Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         let pool = self.clone();
+        let query = Named::of(query);
         let answer = async move {
-            let mut lent = pool.acquire().await?;
-            let row = lent.fetch_optional(query).await?;
-            lent.give_back();
-            Ok(row)
+            let span = query.span();
+            let answer = async {
+                let mut lent = pool.acquire().await?;
+                let row = lent.fetch_optional(query).await?;
+                lent.give_back();
+                Ok(row)
+            };
+            failing(&span, span.run(answer).await)
         };
         answer.boxed()
     }

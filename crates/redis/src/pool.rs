@@ -6,6 +6,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use firstcome_mesh::telemetry::traces::{Span, SpanKind};
 use fred::{
     clients::{Client, Pool},
     error::Error as FredError,
@@ -121,7 +122,15 @@ impl RedisPool {
                 }
             }
         };
-        let answer = self.shards.on_shard_of(&shard, call).await;
+        let span = Span::start(SpanKind::Client, || format!("fcall {function}"));
+        span.tell("db.system", || "redis");
+        span.tell("db.operation.name", || "FCALL");
+        span.tell("db.stored_procedure.name", || function);
+        let answer = span.run(self.shards.on_shard_of(&shard, call)).await;
+        if let Err(error) = &answer {
+            // Its text may quote what was sent.
+            span.fail(if error.is_unavailable() { "unavailable" } else { "refused" });
+        }
         answer.map_err(|error| match error {
             Error::Script(message) if message.starts_with(FUNCTION_NOT_FOUND) => {
                 Error::MissingFunction(function)

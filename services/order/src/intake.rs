@@ -101,6 +101,8 @@ struct Reserving {
 }
 
 impl BatchCall for Reserving {
+    const NAME: &'static str = "order.reserve";
+
     type Key = ProductId;
     type Item = Placement;
     type Answer = Placed;
@@ -253,6 +255,8 @@ struct Inserting {
 }
 
 impl BatchCall for Inserting {
+    const NAME: &'static str = "order.insert";
+
     type Key = ();
     type Item = Admission;
     type Answer = Placed;

@@ -120,6 +120,8 @@ struct HoldCalls {
 }
 
 impl BatchCall for HoldCalls {
+    const NAME: &'static str = "order.hold";
+
     type Key = (ProductId, Verb);
     type Item = ReservationId;
     type Answer = Result<hold::State, Refusal>;

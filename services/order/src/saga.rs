@@ -34,7 +34,12 @@ pub mod table;
 
 use std::time::Duration;
 
-use firstcome_mesh::{Batcher, Deadline, Rejected, Shutdown, batcher::Limits, failpoint};
+use firstcome_mesh::{
+    Batcher, Deadline, Rejected, Shutdown,
+    batcher::Limits,
+    failpoint,
+    telemetry::traces::{Span, SpanKind},
+};
 use tokio::time::Instant;
 
 use self::{
@@ -163,7 +168,11 @@ impl Saga {
         while let Some(step) = passed.take().or(order.step) {
             let (before, after) = step.failpoints();
             failpoint::hit(before);
-            let outcome = self.acts.act(step, &order).await;
+            let span = Span::start(SpanKind::Internal, || format!("saga {}", step.word()));
+            span.tell("firstcome.order", || order.id.to_string());
+            let outcome = span.run(self.acts.act(step, &order)).await;
+            span.tell("firstcome.outcome", || format!("{outcome:?}"));
+            drop(span);
             failpoint::hit(after);
 
             let outcome = match outcome {

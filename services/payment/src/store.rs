@@ -153,6 +153,8 @@ fn instant_of(cursor: Cursor) -> Result<OffsetDateTime, Error> {
 
 /// A statement that takes many items and answers each, in their order.
 trait Statement: Send + Sync + 'static {
+    /// What its queue is called.
+    const NAME: &'static str;
     type Item: Send + 'static;
     type Answer: Send + 'static;
 
@@ -175,6 +177,8 @@ impl<S> Batched<S> {
 }
 
 impl<S: Statement> BatchCall for Batched<S> {
+    const NAME: &'static str = S::NAME;
+
     type Key = ();
     type Item = S::Item;
     type Answer = Result<S::Answer, Error>;
@@ -195,6 +199,8 @@ impl<S: Statement> BatchCall for Batched<S> {
 struct Begin;
 
 impl Statement for Begin {
+    const NAME: &'static str = "payment.begin";
+
     type Item = Intent;
     type Answer = Payment;
 
@@ -241,6 +247,8 @@ impl Statement for Begin {
 struct Find;
 
 impl Statement for Find {
+    const NAME: &'static str = "payment.find";
+
     type Item = PaymentId;
     type Answer = Option<Payment>;
 
@@ -257,6 +265,8 @@ impl Statement for Find {
 struct Follow;
 
 impl Statement for Follow {
+    const NAME: &'static str = "payment.follow";
+
     type Item = (PaymentId, Standing);
     type Answer = Payment;
 

@@ -17,7 +17,7 @@ use firstcome_inventory::{
 use firstcome_mesh::{
     Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::Serve,
+    config::{Serve, Traces},
     upstream,
 };
 use firstcome_proto::{
@@ -111,6 +111,7 @@ impl Shop {
                 health_listen: None,
                 drain_timeout: Duration::from_secs(1),
                 tls: Tls::default(),
+                traces: Traces::default(),
             },
             database_url: self.database.url.clone().into(),
             database_connections: 8,

@@ -27,6 +27,8 @@ impl Marks {
 }
 
 impl BatchCall for Marks {
+    const NAME: &'static str = "order.mark";
+
     type Key = ();
     type Item = PaymentIntent;
     /// The order, marked and ours to drive; `None` when it could not be: its row says why.

@@ -151,6 +151,8 @@ impl Ledger {
 }
 
 impl BatchCall for Ledger {
+    const NAME: &'static str = "sandbox.ledger";
+
     type Key = ();
     type Item = (PaymentId, Step);
     type Answer = Result<Standing, Unknown>;
