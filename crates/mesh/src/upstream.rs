@@ -47,7 +47,7 @@ pub use self::{
     endpoints::{Resolver, system},
     verdict::has_timed_out,
 };
-use crate::tls::Credentials;
+use crate::{telemetry::traces::rpc, tls::Credentials};
 
 /// When to come back to an upstream that is away: a breaker lets the next ones try by then.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -144,6 +144,13 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // Around all of it: what is refused here is a part of the trace too.
+        rpc::call(request, |request| self.send(request))
+    }
+}
+
+impl Channel {
+    fn send(&self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
         match self.inner.choose() {
             Choice::One(lease) => Box::pin(lease.call(request)),
             Choice::None(refusal) => {

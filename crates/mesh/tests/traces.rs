@@ -8,11 +8,11 @@ use firstcome_mesh::{
     batcher::Limits,
     telemetry::traces::{
         Span, SpanKind,
-        rpc::{self, Call, ServeLayer},
+        rpc::{self, ServeLayer},
         traceparent,
     },
 };
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use opentelemetry::{Value, global, trace::Status as Ended};
@@ -134,7 +134,8 @@ fn answers(
         drop(Span::start(SpanKind::Internal, || "first part"));
         let trailers = async move {
             drop(Span::start(SpanKind::Internal, || "second part"));
-            Ok(Frame::trailers(Status::new(code, "").to_header_map().unwrap()))
+            let status = (HeaderName::from_static("grpc-status"), HeaderValue::from(code as i32));
+            Ok(Frame::trailers(HeaderMap::from_iter([status])))
         };
         let message = Ok::<_, Status>(Frame::data(Bytes::from_static(b"message")));
         let rest = futures::stream::once(Box::pin(trailers));
@@ -194,20 +195,19 @@ async fn a_refusal_in_the_headers_ends_the_span_and_is_no_fault() {
 #[tokio::test]
 async fn the_next_process_is_told_of_a_traced_call_and_of_no_other() {
     keep_spans();
-    let next = || {
-        Call::new(service_fn(|request: Request<Body>| async move {
+    let next = |path: &str| {
+        rpc::call(request(path, None), |request| {
             let mut response = Status::ok("").into_http::<Body>();
             response.extensions_mut().insert(request.headers().clone());
-            Ok::<_, Infallible>(response)
-        }))
+            Box::pin(std::future::ready(Ok::<_, Infallible>(response)))
+        })
     };
     let told = |response: Response<Body>| response.extensions().get::<HeaderMap>().cloned();
-    // What a client of ours says by itself is not what this process chose.
-    let call = next().oneshot(request("/test.Call/Untraced", None)).await.unwrap();
+    let call = next("/test.Call/Untraced").await.unwrap();
     assert!(!told(call).unwrap().contains_key(traceparent::HEADER));
 
     let outer = Span::serve(None, rpc::method("test.Call/Outer"));
-    let call = outer.run(next().oneshot(request("/test.Call/Traced", None))).await.unwrap();
+    let call = outer.run(async { next("/test.Call/Traced").await }).await.unwrap();
     drop(outer);
     let (outer, called) = (the_one("test.Call/Outer"), the_one("test.Call/Traced"));
     assert_eq!(called.parent_span_id, outer.span_context.span_id());

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Frame;
 use opentelemetry::{KeyValue, trace::SpanBuilder};
@@ -60,45 +61,16 @@ where
     }
 }
 
-/// Calls another service; of a traced call, that is a part, and the other one is told so.
-#[derive(Clone, Debug)]
-pub struct Call<S> {
-    inner: S,
-}
-
-impl<S> Call<S> {
-    /// Through this way to it.
-    pub fn new(inner: S) -> Self {
-        Self { inner }
-    }
-}
-
-impl<S, E> Service<Request<Body>> for Call<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = E>,
-{
-    type Response = Response<Body>;
-    type Error = E;
-    type Future = Answering<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), E>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let span = calling(&mut request);
-        Answering::begin(span, || self.inner.call(request))
-    }
-}
-
-/// Begins a call of another service as a part of the call that is handled here and now, and says
-/// so in its headers.
-pub fn calling(request: &mut Request<Body>) -> Span {
+/// Calls another service. Of a traced call that is a part, and the other one is told so; of any
+/// other nobody is told anything.
+pub fn call<E: 'static>(
+    mut request: Request<Body>,
+    send: impl FnOnce(Request<Body>) -> BoxFuture<'static, Result<Response<Body>, E>>,
+) -> BoxFuture<'static, Result<Response<Body>, E>> {
     let span = Span::build(SpanKind::Client, || method(request.uri().path()));
-    if let Some(of) = span.span_context() {
-        traceparent::write(request.headers_mut(), &of);
-    }
-    span
+    let Some(of) = span.span_context() else { return send(request) };
+    traceparent::write(request.headers_mut(), &of);
+    Box::pin(Answering::begin(span, || send(request)))
 }
 
 /// A span of a gRPC method, by its path.
