@@ -23,7 +23,10 @@ use rand::RngExt as _;
 use tonic::{Code, Status, transport::Channel};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::wire::{self, Response};
+use crate::{
+    metrics::METRICS,
+    wire::{self, Response},
+};
 
 /// An honest request of ten lines has about 1 KiB. 512 of four times that still fit into one call,
 /// and nobody gets a way past the others by being large.
@@ -68,7 +71,7 @@ impl Place {
         Ok(match outcome.map_err(Refusal::from)? {
             Ok(response) => Told { response: wire::answer_with(&response), fate: Fate::Placed },
             Err(refused) => {
-                let response = wire::refused_with(&refused.headers);
+                let response = wire::refused_with(refused.reason, &refused.headers);
                 Told { response, fate: Fate::Refused(refused.reason) }
             }
         })
@@ -98,7 +101,7 @@ impl Told {
     /// A refusal of our own.
     pub fn refused(refusal: Refusal) -> Self {
         let fate = Fate::Refused(refusal.reason());
-        Self { response: wire::refused(&refusal.into()), fate }
+        Self { response: wire::refused_because(refusal), fate }
     }
 
     /// An answer made elsewhere, or a status instead of one.
@@ -190,6 +193,8 @@ struct Intake {
 }
 
 impl BatchCall for Intake {
+    const HOP: &'static str = "edge_to_order";
+
     /// The product's id, as the buyer wrote it.
     type Key = Bytes;
     type Item = Placement;
@@ -217,6 +222,7 @@ impl BatchCall for Intake {
             {
                 break status;
             }
+            METRICS.place_retries.inc();
             tokio::time::sleep(pause).await;
             pause_max = (pause_max * 2).min(PAUSE_LONGEST);
         };

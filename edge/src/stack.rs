@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::Router;
+use firstcome_mesh::metrics::calls::ObserveLayer;
 use http::Request;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
@@ -111,7 +112,9 @@ impl Stack {
             .layer(self.addresses.clone())
             .service(self.webhooks.clone());
         let calls = ServiceBuilder::new()
-            // Outermost: a panic in any layer below is that call's fault, not its connection's.
+            // Outermost: whatever becomes of a call is counted, a panic's answer too.
+            .layer(ObserveLayer::serving())
+            // A panic in any layer below is that call's fault, not its connection's.
             .layer(CatchPanicLayer)
             // Costs one look at a header, and what it refuses takes no place below.
             .layer(DeclaredSizeLayer)

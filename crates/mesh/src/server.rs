@@ -15,7 +15,12 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::authorize::AuthorizeLayer;
 pub use self::streamed::{Streamed, streamed};
-use crate::{Shutdown, config, open_files, tls::Credentials};
+use crate::{
+    Shutdown, config,
+    metrics::{self, calls::ObserveLayer},
+    open_files,
+    tls::Credentials,
+};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -85,6 +90,7 @@ impl Server {
     /// peers whose certificate is of the same authority are let in, and each may call what the
     /// contract has it call; without them everybody is, and may call everything.
     pub fn new(name: &'static str, credentials: Option<Credentials>) -> Self {
+        metrics::begin(name);
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -132,6 +138,8 @@ impl Server {
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            // Outermost: whoever is turned away below is counted too.
+            .layer(ObserveLayer::serving())
             // In front of all routes: whoever may not call is told so before anything is read.
             .layer(authorize)
             .add_routes(self.routes.routes())

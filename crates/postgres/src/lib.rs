@@ -4,6 +4,7 @@
 mod pool;
 mod slices;
 mod trouble;
+mod usage;
 
 pub use pool::{Lent, Pool, Settings};
 pub use slices::Slices;

@@ -26,6 +26,7 @@ use crate::{
     gate::{Gate, Verdict, Verdicts},
     hold::{Hold, Wish},
     live::Live,
+    metrics::METRICS,
     store::{Store, ledger::CommitError},
 };
 
@@ -103,6 +104,8 @@ pub struct GateCall {
 }
 
 impl BatchCall for GateCall {
+    const HOP: &'static str = "gate";
+
     type Key = ProductId;
     type Item = Wish;
     type Answer = Answer;
@@ -119,6 +122,7 @@ impl BatchCall for GateCall {
                 return answer_all(answers, refusal);
             }
         };
+        METRICS.judged(&verdicts.verdicts);
         failpoint::hit("inventory.between_gate_and_ledger");
         // Winners are on their way to the ledger before losers are counted what may come back.
         let entry = verdicts.entry.as_ref().map(|name| {
@@ -260,6 +264,8 @@ pub struct LedgerCall {
 }
 
 impl BatchCall for LedgerCall {
+    const HOP: &'static str = "ledger";
+
     type Key = ProductId;
     type Item = (Arc<Product>, Admission);
     type Answer = Answer;
@@ -332,6 +338,8 @@ impl Ledger {
                 }
             }
         }
+        let is_new = |answer: &&Answer| answer.as_ref().is_ok_and(|held| held.newly_admitted);
+        METRICS.committed.inc_by(outcomes.iter().filter(is_new).count() as u64);
         self.confirmations.add(product.id, finished);
         outcomes
     }
