@@ -113,7 +113,7 @@ impl Stack {
             .service(self.webhooks.clone());
         let calls = ServiceBuilder::new()
             // Outermost: whatever becomes of a call is counted, a panic's answer too.
-            .layer(ObserveLayer::serving())
+            .layer(ObserveLayer)
             // A panic in any layer below is that call's fault, not its connection's.
             .layer(CatchPanicLayer)
             // Costs one look at a header, and what it refuses takes no place below.

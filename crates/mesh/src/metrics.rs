@@ -9,6 +9,7 @@
 pub mod calls;
 pub mod hop;
 mod process;
+pub mod upstreams;
 
 use std::{borrow::Cow, fmt::Debug, sync::LazyLock, time::Duration};
 
@@ -44,6 +45,7 @@ pub type Labels = Vec<(&'static str, Cow<'static, str>)>;
 static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(|| {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(process::Process::started_now()));
+    registry.register_collector(Box::new(upstreams::Collected));
     Mutex::new(registry)
 });
 

@@ -140,7 +140,7 @@ impl Server {
             .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             // Outermost: whoever is turned away below is counted too.
-            .layer(ObserveLayer::serving())
+            .layer(ObserveLayer)
             // In front of all routes: whoever may not call is told so before anything is read.
             .layer(authorize)
             .add_routes(self.routes.routes())

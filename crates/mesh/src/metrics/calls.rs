@@ -1,6 +1,6 @@
 //! The golden figures of calls, by method: how many ended how, how long they took, how many are
-//! under way, and why they were refused. The same at both ends: [`ObserveLayer::serving`] stands in
-//! front of what a process serves, [`ObserveLayer::calling`] in front of a channel to another.
+//! under way, and why they were refused. The same at both ends: [`ObserveLayer`] stands in front of
+//! what a process serves, [`calling`] begins each call of another.
 //!
 //! What a call pays is one look at a table, two at the clock, and a handful of atomic additions.
 //! Handles are made when a method is first called, and never looked up by their labels again.
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Gauge, Labels, SecondsFamily, register, seconds_histogram};
+use super::{Gauge, Labels, SecondsFamily, register, seconds_histogram, upstreams};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// gRPC's codes, 0 to 16.
@@ -113,8 +113,7 @@ static CALLED: LazyLock<[Methods; Peer::ALL.len()]> = LazyLock::new(|| {
         refused: Family::clone(&refused),
     };
     Peer::ALL.map(|peer| {
-        let name = peer.name().split('.').next().unwrap_or_default();
-        Methods::of_contract(vec![("upstream", name.into())], &families)
+        Methods::of_contract(vec![("upstream", upstreams::name_of(peer).into())], &families)
     })
 });
 
@@ -217,7 +216,7 @@ pub fn expect_served(path: &str, reasons: &[Reason]) {
 }
 
 /// A call under way. Dropped without an end, its caller has left.
-struct Call {
+pub struct Call {
     method: &'static Method,
     began: Instant,
     is_over: bool,
@@ -231,6 +230,11 @@ impl Call {
             streams.inc();
         }
         Self { method, began: Instant::now(), is_over: false }
+    }
+
+    /// Sees a call to its end.
+    pub fn follow<F>(self, answering: F) -> Observing<F> {
+        Observing { answering, call: Some(self) }
     }
 
     fn end(&mut self, code: Code, reason: Option<Reason>) {
@@ -267,30 +271,20 @@ impl Drop for Call {
     }
 }
 
+/// A call of another service begins; [`Call::follow`] sees it to its end.
+pub fn calling(upstream: Peer, path: &str) -> Call {
+    Call::begin(CALLED[upstream as usize].find(path))
+}
+
 /// Makes [`Observe`].
 #[derive(Clone, Copy)]
-pub struct ObserveLayer {
-    methods: &'static Methods,
-}
-
-impl ObserveLayer {
-    /// In front of what this process serves.
-    pub fn serving() -> Self {
-        Self { methods: &SERVED }
-    }
-
-    /// In front of a channel to another service.
-    pub fn calling(upstream: Peer) -> Self {
-        let place = Peer::ALL.iter().position(|peer| *peer == upstream);
-        Self { methods: &CALLED[place.expect("every peer is listed")] }
-    }
-}
+pub struct ObserveLayer;
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, methods: self.methods }
+        Observe { inner }
     }
 }
 
@@ -299,7 +293,6 @@ impl<S> Layer<S> for ObserveLayer {
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
-    methods: &'static Methods,
 }
 
 impl<S, B> Service<Request<B>> for Observe<S>
@@ -315,8 +308,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = Call::begin(self.methods.find(request.uri().path()));
-        Observing { answering: self.inner.call(request), call: Some(call) }
+        let call = Call::begin(SERVED.find(request.uri().path()));
+        call.follow(self.inner.call(request))
     }
 }
 
@@ -418,5 +411,78 @@ fn name_of(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::{FutureExt as _, future::ready};
+    use http_body_util::BodyExt as _;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+
+    const FIND: &str = "/firstcome.payment.v1.PaymentService/GetPayment";
+
+    fn counts(path: &str) -> (i64, u64, u64, u64) {
+        let method = SERVED.find(path);
+        let ended = |code| method.ended(code).get();
+        let in_flight = method.handles().in_flight.get();
+        (in_flight, ended(Code::Ok), ended(Code::Cancelled), ended(Code::ResourceExhausted))
+    }
+
+    /// A call is counted once, when its last byte has left, whichever way it ends.
+    #[tokio::test]
+    async fn each_call_is_counted_once_by_how_it_ended() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(GRPC_STATUS, http::HeaderValue::from_static("0"));
+        let body = || {
+            let frames = [Ok::<_, Status>(Frame::trailers(trailers.clone()))];
+            Body::new(http_body_util::StreamBody::new(futures::stream::iter(frames)))
+        };
+        let answers =
+            service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(body()))));
+        let request = || Request::builder().uri(FIND).body(()).unwrap();
+        let answer = ObserveLayer.layer(answers).oneshot(request()).await.unwrap();
+        assert_eq!(counts(FIND), (1, 0, 0, 0), "its body has not been read");
+        assert_eq!(answer.into_body().collect().await.unwrap().trailers(), Some(&trailers));
+        assert_eq!(counts(FIND), (0, 1, 0, 0));
+
+        let refusal = Refusal::because(Reason::SoldOut, "no unit is available");
+        let refused = || Status::from(refusal.clone()).into_http::<Body>();
+        let refuses = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(refused())));
+        drop(ObserveLayer.layer(refuses).oneshot(request()).await);
+        assert_eq!(counts(FIND), (0, 1, 0, 1));
+        assert_eq!(SERVED.find(FIND).refused(Reason::SoldOut).get(), 1);
+
+        let never = service_fn(|_: Request<()>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        });
+        let call = ObserveLayer.layer(never).oneshot(request());
+        assert!(call.now_or_never().is_none());
+        assert_eq!(counts(FIND), (0, 1, 1, 1), "the caller has left");
+    }
+
+    #[test]
+    fn a_path_that_nobody_knows_is_no_series_of_its_own() {
+        let labels = |path: &str| SERVED.find(path).labels.clone();
+        assert_eq!(labels("/x/y"), [("method", OTHER.into())]);
+        assert_eq!(labels(FIND), [("method", "PaymentService/GetPayment".into())]);
+    }
+
+    #[test]
+    fn every_peer_and_every_method_has_a_place() {
+        for (place, peer) in Peer::ALL.into_iter().enumerate() {
+            assert_eq!(peer as usize, place);
+        }
+        let mut names: Vec<_> = SERVED.by_path.values().map(|method| &method.labels).collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "two services of one name would be one series");
+        let last = (0..).map_while(|number| Reason::try_from(number).ok()).count();
+        assert!(last < REASONS);
     }
 }
