@@ -24,7 +24,10 @@ use rand::RngExt as _;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-use crate::wire::{self, Response};
+use crate::{
+    metrics::METRICS,
+    wire::{self, Response},
+};
 
 /// An honest request of ten lines has about 1 KiB. 512 of four times that still fit into one call,
 /// and nobody gets a way past the others by being large.
@@ -69,7 +72,7 @@ impl Place {
         Ok(match outcome.map_err(Refusal::from)? {
             Ok(response) => Told { response: wire::answer_with(&response), fate: Fate::Placed },
             Err(refused) => {
-                let response = wire::refused_with(&refused.headers);
+                let response = wire::refused_with(refused.reason, &refused.headers);
                 Told { response, fate: Fate::Refused(refused.reason) }
             }
         })
@@ -99,7 +102,7 @@ impl Told {
     /// A refusal of our own.
     pub fn refused(refusal: Refusal) -> Self {
         let fate = Fate::Refused(refusal.reason());
-        Self { response: wire::refused(&refusal.into()), fate }
+        Self { response: wire::refused_because(refusal), fate }
     }
 
     /// An answer made elsewhere, or a status instead of one.
@@ -191,7 +194,7 @@ struct Intake {
 }
 
 impl BatchCall for Intake {
-    const NAME: &'static str = "edge.place";
+    const HOP: &'static str = "edge_to_order";
 
     /// The product's id, as the buyer wrote it.
     type Key = Bytes;
@@ -220,6 +223,7 @@ impl BatchCall for Intake {
             {
                 break status;
             }
+            METRICS.place_retries.inc();
             tokio::time::sleep(pause).await;
             pause_max = (pause_max * 2).min(PAUSE_LONGEST);
         };

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::Router;
+use firstcome_mesh::metrics::calls::ObserveLayer;
 use http::Request;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
@@ -130,7 +131,9 @@ impl Stack {
         let calls = ServiceBuilder::new()
             // On top: whatever is refused below is a part of the trace too.
             .layer(self.trace.clone())
-            // Above all that may fail: a panic below is that call's fault, not its connection's.
+            // Whatever becomes of a call is counted, a panic's answer too.
+            .layer(ObserveLayer)
+            // A panic in any layer below is that call's fault, not its connection's.
             .layer(CatchPanicLayer)
             // Costs one look at a header, and what it refuses takes no place below.
             .layer(DeclaredSizeLayer)

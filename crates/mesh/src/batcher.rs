@@ -29,6 +29,7 @@ use tokio::{
 
 use crate::{
     Deadline,
+    metrics::hop::Hop,
     telemetry::traces::{Member, Members},
 };
 
@@ -41,8 +42,9 @@ const FULL_QUEUE_RETRY: Duration = Duration::from_millis(200);
 
 /// What a batcher carries, and how.
 pub trait BatchCall: Send + Sync + 'static {
-    /// What it is called by whoever watches, as in `order.insert`.
-    const NAME: &'static str;
+    /// How metrics and traces name this hop, as in `order_to_inventory`.
+    const HOP: &'static str = "unnamed";
+
     /// Items of different keys never wait for each other.
     type Key: Clone + Eq + Hash + Send + 'static;
     /// What is carried.
@@ -194,6 +196,7 @@ struct Inner<C: BatchCall> {
     call: C,
     limits: Limits,
     carries_abandoned: bool,
+    hop: Hop,
     lanes: Mutex<Lanes<C>>,
     /// Told when the last lane ends.
     idle: Notify,
@@ -214,6 +217,7 @@ struct Lane<C: BatchCall> {
 
 struct Entry<C: BatchCall> {
     item: C::Item,
+    since: Instant,
     deadline: Deadline,
     /// When half of the item's time has passed.
     sent_by: Deadline,
@@ -249,7 +253,8 @@ impl<C: BatchCall> Batcher<C> {
     fn make(call: C, limits: Limits, carries_abandoned: bool) -> Self {
         assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
         let lanes = Mutex::new(Lanes { by_key: HashMap::new(), waiting: 0, closed: false });
-        let inner = Inner { call, limits, carries_abandoned, lanes, idle: Notify::new() };
+        let (hop, idle) = (Hop::named(C::HOP), Notify::new());
+        let inner = Inner { call, limits, carries_abandoned, hop, lanes, idle };
         Self { inner: Arc::new(inner) }
     }
 
@@ -290,6 +295,7 @@ impl<C: BatchCall> Batcher<C> {
         items: impl IntoIterator<Item = (C::Item, Reply<C::Answer>)>,
     ) {
         let mut turned_away = Vec::new();
+        let since = Instant::now();
         let sent_by = Deadline::after(deadline.left() / 2);
         let member = Member::current();
         let (why, starts) = {
@@ -310,6 +316,7 @@ impl<C: BatchCall> Batcher<C> {
                 }
                 lane.queue.push_back(Entry {
                     item,
+                    since,
                     deadline,
                     sent_by,
                     reply,
@@ -329,6 +336,7 @@ impl<C: BatchCall> Batcher<C> {
         for _ in 0..starts {
             tokio::spawn(run(Arc::clone(&self.inner), key.clone()));
         }
+        self.inner.hop.rejected(why, turned_away.len());
         for reply in turned_away {
             reply.send(Err(self.inner.turned_away(why)));
         }
@@ -369,13 +377,15 @@ async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
         if items.is_empty() {
             continue; // none of it was worth sending
         }
-        let span = members.span(C::NAME, items.len());
+        let span = members.span(C::HOP, items.len());
         // Inside the block, so that a call that panics before it returns a future is caught too.
         let (inner, key) = (&inner, key.clone());
+        let began = Instant::now();
         let call = span.run(async move { inner.call.call(key, items, answers).await });
         if AssertUnwindSafe(call).catch_unwind().await.is_err() {
             tracing::error!("a batched call panicked, its items are answered as unknown");
         }
+        inner.hop.ended(began.elapsed());
     }
 }
 
@@ -392,7 +402,7 @@ impl<C: BatchCall> Inner<C> {
         let mut not_sent = Vec::new();
         // Once for the batch: a look at the clock for each item shows in profiles.
         let now = Instant::now();
-        {
+        let left = {
             let mut guard = self.lanes.lock();
             let lanes = &mut *guard;
             let lane = lanes.by_key.get_mut(key).expect("a lane outlives its runners");
@@ -421,9 +431,14 @@ impl<C: BatchCall> Inner<C> {
                 }
                 return None;
             }
+            lanes.waiting
+        };
+        if let Some(first) = sent.first() {
+            self.hop.sent(sent.len(), now.saturating_duration_since(first.since), left);
         }
         for (entry, why) in not_sent {
             if let Some(why) = why {
+                self.hop.rejected(why, 1);
                 entry.reply.send(Err(why));
             }
         }

@@ -15,7 +15,13 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::authorize::AuthorizeLayer;
 pub use self::streamed::{Streamed, streamed};
-use crate::{Shutdown, config, open_files, telemetry::traces::rpc::ServeLayer, tls::Credentials};
+use crate::{
+    Shutdown, config,
+    metrics::{self, calls::ObserveLayer},
+    open_files,
+    telemetry::traces::rpc::ServeLayer,
+    tls::Credentials,
+};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -86,6 +92,7 @@ impl Server {
     /// peers whose certificate is of the same authority are let in, and each may call what the
     /// contract has it call; without them everybody is, and may call everything.
     pub fn new(name: &'static str, credentials: Option<Credentials>) -> Self {
+        metrics::begin(name);
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -135,6 +142,8 @@ impl Server {
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             // Outermost: a refusal below is a part of the trace too.
             .layer(ServeLayer)
+            // Above all that refuses: whoever is turned away below is counted too.
+            .layer(ObserveLayer)
             // In front of all routes: whoever may not call is told so before anything is read.
             .layer(authorize)
             .add_routes(self.routes.routes())

@@ -51,8 +51,6 @@ impl Tapped {
 }
 
 impl BatchCall for Tap {
-    const NAME: &'static str = "tap";
-
     type Key = &'static str;
     type Item = u32;
     type Answer = u32;
@@ -344,8 +342,6 @@ async fn a_call_that_ends_early_leaves_its_items_unanswered_and_the_lane_lives_o
 struct Panics;
 
 impl BatchCall for Panics {
-    const NAME: &'static str = "panics";
-
     type Key = ();
     type Item = u32;
     type Answer = u32;
@@ -492,8 +488,6 @@ struct Log {
 }
 
 impl BatchCall for Fickle {
-    const NAME: &'static str = "fickle";
-
     type Key = u8;
     type Item = Carried;
     type Answer = u32;

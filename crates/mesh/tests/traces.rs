@@ -64,7 +64,7 @@ fn attribute(span: &SpanData, key: &str) -> Option<Value> {
 struct Held(tokio::sync::Mutex<mpsc::UnboundedReceiver<()>>);
 
 impl BatchCall for Held {
-    const NAME: &'static str = "test.held";
+    const HOP: &'static str = "held";
 
     type Key = ();
     type Item = ();
@@ -98,7 +98,7 @@ async fn a_batch_is_a_part_of_its_first_call_and_links_the_others() {
     }
     go.send(()).unwrap();
     assert_eq!(alone.await.unwrap(), Ok(1));
-    assert_eq!(ended(Held::NAME).len(), 0, "of a batch without a traced item there is no span");
+    assert_eq!(ended("batch held").len(), 0, "of a batch without a traced item there is no span");
     go.send(()).unwrap();
     for answer in gathered {
         assert_eq!(answer.await.unwrap(), Ok(5));
@@ -107,7 +107,7 @@ async fn a_batch_is_a_part_of_its_first_call_and_links_the_others() {
     held.close(HOUR).await;
 
     let [first, second, third] = ["first", "second", "third"].map(the_one);
-    let batch = the_one(Held::NAME);
+    let batch = the_one("batch held");
     assert_eq!(batch.parent_span_id, first.span_context.span_id());
     assert_eq!(batch.span_context.trace_id(), first.span_context.trace_id());
     let linked: Vec<_> = batch.links.iter().map(|link| link.span_context.clone()).collect();

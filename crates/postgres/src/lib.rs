@@ -5,6 +5,7 @@ mod named;
 mod pool;
 mod slices;
 mod trouble;
+mod usage;
 
 pub use pool::{Lent, Pool, Settings};
 pub use slices::Slices;

@@ -17,7 +17,7 @@ use fred::{
     },
 };
 
-use crate::{Error, shards::Shards};
+use crate::{Error, shards::Shards, telling};
 
 /// fred pipelines everything over one connection per node; a second one would only reorder calls.
 const CONNECTIONS_PER_NODE: usize = 1;
@@ -65,6 +65,7 @@ impl RedisPool {
         // Nodes that joined later are as good as the configured ones.
         config.server.set_cluster_discovery_policy(ClusterDiscoveryPolicy::UseCache)?;
 
+        telling::begin();
         let settings = settings(&config);
         let mut of_nodes = settings.clone();
         // Once only: what a lost connection swallowed is the caller's to repeat.

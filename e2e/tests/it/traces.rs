@@ -134,17 +134,17 @@ async fn one_trace_leads_from_the_client_to_the_script_and_the_statements() {
                 spans.iter().filter(mine).filter(|span| span.name() == name).count()
             };
             named("firstcome.order.v1.OrderService/PlaceOrder") == 2
-                && named("insert orders") == named("edge.place")
-                && named("edge.place") > 0
+                && named("insert orders") == named("batch edge_to_order")
+                && named("batch edge_to_order") > 0
                 && named("firstcome.inventory.v1.ReservationService/Reserve")
-                    == 2 * named("edge.place")
-                && named("inventory.gate") == named("edge.place")
+                    == 2 * named("batch edge_to_order")
+                && named("batch gate") == named("batch edge_to_order")
         };
         eventually(ARRIVAL, is_whole).await;
         let spans = collector.spans();
         let [one, other] = traces.map(|trace| entry(&spans, trace).expect("the edge began it"));
         let batch = spans.iter().find(|span| {
-            span.name() == "edge.place"
+            span.name() == "batch edge_to_order"
                 && (span.is_part_of(&one) && span.links(&other)
                     || span.is_part_of(&other) && span.links(&one))
         });
@@ -166,19 +166,19 @@ async fn one_trace_leads_from_the_client_to_the_script_and_the_statements() {
 
     let (order, inventory) = ("firstcome-order", "firstcome-inventory");
     let placed = call(&spans, &batch, order, "firstcome.order.v1.OrderIntakeService/PlaceOrders");
-    let reserving = part(&spans, placed, order, "order.reserve");
+    let reserving = part(&spans, placed, order, "batch order_to_inventory");
     let reserved =
         call(&spans, reserving, inventory, "firstcome.inventory.v1.ReservationService/Reserve");
-    let gate = part(&spans, reserved, inventory, "inventory.gate");
+    let gate = part(&spans, reserved, inventory, "batch gate");
     assert_eq!(gate.attribute("firstcome.product").as_ref(), Some(&sale.product));
     assert_eq!(gate.attribute("firstcome.admitted"), Some(items.to_string()));
     assert_eq!(gate.attribute("firstcome.refused").as_deref(), Some("0"));
     let script = part(&spans, gate, inventory, "fcall reserve_1");
     assert_eq!(script.attribute("db.system").as_deref(), Some("redis"));
-    let ledger = part(&spans, gate, inventory, "inventory.ledger");
+    let ledger = part(&spans, gate, inventory, "batch ledger");
     let held = part(&spans, ledger, inventory, "insert holds");
     assert_eq!(held.attribute("db.system").as_deref(), Some("postgresql"));
-    let inserting = part(&spans, reserving, order, "order.insert");
+    let inserting = part(&spans, reserving, order, "batch order_rows");
     part(&spans, inserting, order, "insert orders");
 
     // Nobody asked for the others, of which there were many.
@@ -232,9 +232,11 @@ async fn a_payment_is_traced_step_by_step_and_the_logs_name_its_trace() {
     let spans = collector.trace(paying);
     let asked = entry(&spans, paying).unwrap();
     let pay = call(&spans, &asked, order, "firstcome.order.v1.OrderService/PayOrder");
-    let mark = part(&spans, pay, order, "order.mark");
+    let mark = part(&spans, pay, order, "batch saga_marks");
     part(&spans, mark, order, "update orders");
-    for (step, inside) in [("saga pin", "order.hold"), ("saga settle", "order.hold")] {
+    for (step, inside) in
+        [("saga pin", "batch order_to_holds"), ("saga settle", "batch order_to_holds")]
+    {
         let step = part(&spans, pay, order, step);
         assert_eq!(step.attribute("firstcome.order").as_ref(), Some(&placed.order_id));
         part(&spans, step, order, inside);
@@ -242,7 +244,7 @@ async fn a_payment_is_traced_step_by_step_and_the_logs_name_its_trace() {
     let capture = part(&spans, pay, order, "saga capture");
     let captured =
         call(&spans, capture, "firstcome-payment", "firstcome.payment.v1.ChargeService/Capture");
-    part(&spans, captured, "firstcome-payment", "payment.find");
+    part(&spans, captured, "firstcome-payment", "batch payment_rows");
     // The first answer was lost, so the bank was asked twice.
     let tries = spans.iter().filter(|span| span.name() == "saga authorize");
     let outcomes: Vec<_> = tries.map(|step| step.attribute("firstcome.outcome").unwrap()).collect();

@@ -28,6 +28,7 @@ use crate::{
     gate::{Gate, Verdict, Verdicts},
     hold::{Hold, Wish},
     live::Live,
+    metrics::METRICS,
     store::{Store, ledger::CommitError},
 };
 
@@ -105,7 +106,7 @@ pub struct GateCall {
 }
 
 impl BatchCall for GateCall {
-    const NAME: &'static str = "inventory.gate";
+    const HOP: &'static str = "gate";
 
     type Key = ProductId;
     type Item = Wish;
@@ -124,6 +125,7 @@ impl BatchCall for GateCall {
             }
         };
         tell(product, &verdicts);
+        METRICS.judged(&verdicts.verdicts);
         failpoint::hit("inventory.between_gate_and_ledger");
         // Winners are on their way to the ledger before losers are counted what may come back.
         let entry = verdicts.entry.as_ref().map(|name| {
@@ -277,7 +279,7 @@ pub struct LedgerCall {
 }
 
 impl BatchCall for LedgerCall {
-    const NAME: &'static str = "inventory.ledger";
+    const HOP: &'static str = "ledger";
 
     type Key = ProductId;
     type Item = (Arc<Product>, Admission);
@@ -351,6 +353,8 @@ impl Ledger {
                 }
             }
         }
+        let is_new = |answer: &&Answer| answer.as_ref().is_ok_and(|held| held.newly_admitted);
+        METRICS.committed.inc_by(outcomes.iter().filter(is_new).count() as u64);
         self.confirmations.add(product.id, finished);
         outcomes
     }

@@ -122,7 +122,7 @@ struct HoldCalls {
 }
 
 impl BatchCall for HoldCalls {
-    const NAME: &'static str = "order.hold";
+    const HOP: &'static str = "order_to_holds";
 
     type Key = (ProductId, Verb);
     type Item = ReservationId;

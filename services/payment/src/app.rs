@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::{
     charge::Charges,
     config::{Databases, ProviderKind, Serve},
+    metrics,
     provider::{Provider, Reader},
     rpc::{charge_service, payment_service, webhook_service},
     sandbox::{self, Habits, Ledger, Sandbox, teller::Merchant},
@@ -83,6 +84,7 @@ impl App {
         let webhooks = Webhooks::new(sender, store.clone(), Arc::clone(&recorded));
         Worker { provider: name, store: store.clone(), charges: charges.clone(), recorded }
             .start(&shutdown);
+        metrics::begin(store.clone(), &shutdown);
         let mut server = Server::new(NAME, credentials);
         server
             .routes()

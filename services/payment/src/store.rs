@@ -153,8 +153,6 @@ fn instant_of(cursor: Cursor) -> Result<OffsetDateTime, Error> {
 
 /// A statement that takes many items and answers each, in their order.
 trait Statement: Send + Sync + 'static {
-    /// What its queue is called.
-    const NAME: &'static str;
     type Item: Send + 'static;
     type Answer: Send + 'static;
 
@@ -177,7 +175,7 @@ impl<S> Batched<S> {
 }
 
 impl<S: Statement> BatchCall for Batched<S> {
-    const NAME: &'static str = S::NAME;
+    const HOP: &'static str = "payment_rows";
 
     type Key = ();
     type Item = S::Item;
@@ -199,8 +197,6 @@ impl<S: Statement> BatchCall for Batched<S> {
 struct Begin;
 
 impl Statement for Begin {
-    const NAME: &'static str = "payment.begin";
-
     type Item = Intent;
     type Answer = Payment;
 
@@ -247,8 +243,6 @@ impl Statement for Begin {
 struct Find;
 
 impl Statement for Find {
-    const NAME: &'static str = "payment.find";
-
     type Item = PaymentId;
     type Answer = Option<Payment>;
 
@@ -265,8 +259,6 @@ impl Statement for Find {
 struct Follow;
 
 impl Statement for Follow {
-    const NAME: &'static str = "payment.follow";
-
     type Item = (PaymentId, Standing);
     type Answer = Payment;
 

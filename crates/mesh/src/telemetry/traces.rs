@@ -186,12 +186,12 @@ impl Members {
 
     /// Begins what is done for all of them together: a part of the first one's call, with a link to
     /// each other's. A batch without a traced item has none.
-    pub fn span(self, name: &'static str, items: usize) -> Span {
+    pub fn span(self, hop: &'static str, items: usize) -> Span {
         let mut members = self.0.into_iter();
         let Some(first) = members.next() else { return Span::NONE };
         let links = members.map(|other| Link::with_context((*other).clone())).collect();
         let items = i64::try_from(items).unwrap_or(i64::MAX);
-        let builder = SpanBuilder::from_name(name)
+        let builder = SpanBuilder::from_name(format!("batch {hop}"))
             .with_kind(SpanKind::Internal)
             .with_links(links)
             .with_attributes([KeyValue::new("firstcome.batch.items", items)]);

@@ -27,7 +27,7 @@ impl Marks {
 }
 
 impl BatchCall for Marks {
-    const NAME: &'static str = "order.mark";
+    const HOP: &'static str = "saga_marks";
 
     type Key = ();
     type Item = PaymentIntent;

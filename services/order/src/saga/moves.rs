@@ -20,7 +20,7 @@ impl Moves {
 }
 
 impl BatchCall for Moves {
-    const NAME: &'static str = "order.move";
+    const HOP: &'static str = "saga_moves";
 
     type Key = ();
     type Item = Move;

@@ -151,7 +151,7 @@ impl Ledger {
 }
 
 impl BatchCall for Ledger {
-    const NAME: &'static str = "sandbox.ledger";
+    const HOP: &'static str = "sandbox_rows";
 
     type Key = ();
     type Item = (PaymentId, Step);
