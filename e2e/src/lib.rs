@@ -2,6 +2,7 @@
 //! many buyers as a story needs.
 
 pub mod buyer;
+pub mod collector;
 pub mod gate;
 pub mod load;
 pub mod member;
@@ -9,4 +10,5 @@ pub mod scenario;
 pub mod shop;
 
 pub use buyer::Buyer;
+pub use collector::Collector;
 pub use shop::{Sale, Shop};

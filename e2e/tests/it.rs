@@ -47,6 +47,8 @@ mod sale;
 #[cfg(not(debug_assertions))]
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/traces.rs"]
+mod traces;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/webhooks.rs"]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use firstcome_mesh::{
-    Shutdown, open_files,
+    Shutdown, metrics as mesh_metrics, open_files,
     server::{Listeners, probes},
     upstream,
 };
@@ -18,7 +18,7 @@ use crate::{
     dispatch::Ways,
     forward::{Forward, Peer},
     limiter::SWEEP_INTERVAL,
-    listen,
+    listen, metrics,
     place::Place,
     reflection,
     route::Table,
@@ -44,6 +44,8 @@ pub struct App {
 impl App {
     /// Puts the edge together; connects to nobody yet. Streams end when `shutdown` begins.
     pub fn build(config: Config, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        mesh_metrics::begin(NAME);
+        metrics::begin();
         let credentials = config.serve.tls.open()?;
         let peer = |peer: access::Peer, endpoint: &str| {
             let channel = upstream::channel_to(peer, endpoint, credentials.as_ref());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
-    config::{Logs, Serve, Validate},
+    config::{Logs, Serve, Share, Validate},
     server::probes::Healthy,
     upstream,
 };
@@ -17,6 +17,9 @@ use crate::{address::Network, limiter::Rate};
 /// The longest a unary call may take, also when the caller asks for longer: above the slowest
 /// honest payment, below what a person waits for.
 const CALL_DEADLINE_DEFAULT: &str = "15s";
+/// One call in a hundred: in a rush some of every batch, and so each step of it, at a cost that
+/// does not show.
+const TRACED_SHARE_DEFAULT: &str = "0.01";
 /// Calls whose answer has not begun. At about 4 KiB each this is 160 MiB: above a whole rush that
 /// arrives in one second, below what would swap.
 const CALLS_MAX_DEFAULT: usize = 40_000;
@@ -140,6 +143,11 @@ pub struct Config {
     /// one user with the calls of thousands.
     #[arg(long, env = "FIRSTCOME_EXEMPT_USERS", value_delimiter = ',')]
     pub exempt_users: Vec<UserId>,
+
+    /// The share of all calls that are traced where spans are exported, from 0 to 1. The variable
+    /// is OpenTelemetry's own.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = TRACED_SHARE_DEFAULT)]
+    pub traced_share: Share,
 
     /// The longest a unary call may take.
     #[arg(long, env = "FIRSTCOME_CALL_DEADLINE", default_value = CALL_DEADLINE_DEFAULT,

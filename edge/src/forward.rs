@@ -27,13 +27,8 @@ use crate::{
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 /// What a caller may say to the services. Everything else stays outside, whatever its spelling:
-/// identities, tokens, cookies, hop-by-hop headers.
-const PASSED_INWARD: [HeaderName; 4] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    header::USER_AGENT,
-    header::ACCEPT_LANGUAGE,
-];
+/// identities, tokens, cookies, hop-by-hop headers; traces, of which the edge tells what it chose.
+const PASSED_INWARD: [HeaderName; 2] = [header::USER_AGENT, header::ACCEPT_LANGUAGE];
 
 /// The channels to the services, and how often each may be called again.
 pub struct Forward {
@@ -211,6 +206,9 @@ mod tests {
             ("cookie", "a=b"),
             ("connection", "close"),
             ("grpc-timeout", "99H"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("tracestate", "a=b"),
+            ("baggage", "a=b"),
             ("user-agent", "shop/1"),
         ] {
             outside.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());

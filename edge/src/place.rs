@@ -24,7 +24,10 @@ use prost::Message as _;
 use rand::RngExt as _;
 use tonic::{Code, Status};
 
-use crate::wire::{self, Response};
+use crate::{
+    metrics::METRICS,
+    wire::{self, Response},
+};
 
 /// An honest request of ten lines has about 1 KiB. 512 of four times that still fit into one call,
 /// and nobody gets a way past the others by being large.
@@ -67,7 +70,7 @@ impl Place {
         Ok(match outcome.map_err(Refusal::from)? {
             Ok(response) => Told { response: wire::answer_with(&response), fate: Fate::Placed },
             Err(refused) => {
-                let response = wire::refused_with(&refused.headers);
+                let response = wire::refused_with(refused.reason, &refused.headers);
                 Told { response, fate: Fate::Refused(refused.reason) }
             }
         })
@@ -97,7 +100,7 @@ impl Told {
     /// A refusal of our own.
     pub fn refused(refusal: Refusal) -> Self {
         let fate = Fate::Refused(refusal.reason());
-        Self { response: wire::refused(&refusal.into()), fate }
+        Self { response: wire::refused_because(refusal), fate }
     }
 
     /// An answer made elsewhere, or a status instead of one.
@@ -190,6 +193,8 @@ struct Intake {
 }
 
 impl BatchCall for Intake {
+    const HOP: &'static str = "edge_to_order";
+
     /// The product's id, as the buyer wrote it.
     type Key = Bytes;
     type Item = Placement;
@@ -215,6 +220,7 @@ impl BatchCall for Intake {
             if status.code() != Code::Unavailable || deadline.left() <= pause {
                 break status;
             }
+            METRICS.place_retries.inc();
             tokio::time::sleep(pause).await;
             if !self.may_try_again(deadline).await {
                 break status;

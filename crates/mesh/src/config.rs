@@ -1,13 +1,14 @@
 //! Configuration: flags and environment through clap, every fault reported at once and before a
 //! port is bound. Wrong configuration exits 64 (EX_USAGE).
 
-use std::{ffi::OsString, net::SocketAddr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{
     ArgMatches, Command, Parser,
     builder::{Resettable, ValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use http::Uri;
 
 use crate::{server::inject::Injected, tls::Tls};
 
@@ -47,6 +48,10 @@ pub struct Serve {
     /// What it proves itself by.
     #[command(flatten)]
     pub tls: Tls,
+
+    /// What it tells of the calls that are traced.
+    #[command(flatten)]
+    pub traces: Traces,
 
     /// What it does wrong.
     #[command(flatten)]
@@ -114,6 +119,45 @@ pub enum LogFormat {
     Text,
     /// For machines, one object a line.
     Json,
+}
+
+/// Where spans go; the variable is OpenTelemetry's own.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Traces {
+    /// A collector that takes OTLP by gRPC, as in http://127.0.0.1:4317; without one, nothing is
+    /// exported, and the edge traces nothing.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = collector)]
+    pub otlp_endpoint: Option<Uri>,
+}
+
+/// In the clear, because a collector stands beside whom it serves; the way onward is its own.
+fn collector(text: &str) -> Result<Uri, String> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() => Ok(uri),
+        _ => Err(format!("want a collector as in http://127.0.0.1:4317, not {text:?}")),
+    }
+}
+
+/// A part of all, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share(f64);
+
+impl Share {
+    /// Whether it reaches over this throw, of at least 0 and below 1.
+    pub fn includes(self, throw: f64) -> bool {
+        throw < self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self(share)),
+            _ => Err(format!("want a share from 0 to 1, not {text:?}")),
+        }
+    }
 }
 
 /// Faults that no single value shows: contradictions between values.
@@ -292,6 +336,26 @@ mod tests {
         let binary = read::<Binary>(["shop", "migrate", "--steps=3"].map(OsString::from));
         let Binary { logs, work } = binary.expect("a right configuration");
         assert!(matches!(work, Work::Migrate { steps: 3 }) && logs.log == "info", "{work:?}");
+    }
+
+    #[test]
+    fn a_collector_that_could_not_be_called_is_a_fault() {
+        for text in ["collector:4317", "https://collector:4317", "http:///traces", ""] {
+            let faults = faults(&["--listen=127.0.0.1:1", "--pool=2", "--otlp-endpoint", text]);
+            assert!(faults.len() == 1 && faults[0].contains("collector as in"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_number_from_nothing_to_all() {
+        for (text, is_one) in
+            [("0", true), ("0.01", true), ("1", true), ("1.1", false), ("-0.1", false)]
+        {
+            assert_eq!(text.parse::<Share>().is_ok(), is_one, "{text}");
+        }
+        assert!("NaN".parse::<Share>().is_err() && "".parse::<Share>().is_err());
+        let (none, all) = (Share(0.0), Share(1.0));
+        assert!(!none.includes(0.0) && all.includes(0.999));
     }
 
     #[test]

@@ -29,7 +29,13 @@ pub use self::{
     shed::Load,
     streamed::{Streamed, streamed},
 };
-use crate::{Shutdown, config, open_files, tls::Credentials};
+use crate::{
+    Shutdown, config,
+    metrics::{self, calls::ObserveLayer},
+    open_files,
+    telemetry::traces::rpc::ServeLayer,
+    tls::Credentials,
+};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -110,6 +116,7 @@ impl Server {
     /// peers whose certificate is of the same authority are let in, and each may call what the
     /// contract has it call; without them everybody is, and may call everything.
     pub fn new(name: &'static str, credentials: Option<Credentials>) -> Self {
+        metrics::begin(name);
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -173,8 +180,12 @@ impl Server {
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            // Top to bottom. In front of all: whoever may not call is told so before anything is
-            // read, and takes nobody's place.
+            // Top to bottom. Outermost: a refusal below is a part of the trace too.
+            .layer(ServeLayer)
+            // Above all that refuses: whoever is turned away below is counted too.
+            .layer(ObserveLayer)
+            // In front of all routes: whoever may not call is told so before anything is read, and
+            // takes nobody's place.
             .layer(authorize)
             // Before anything that waits: a full service must refuse at no cost.
             .layer(ShedLayer::new(self.load))

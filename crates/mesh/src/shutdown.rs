@@ -14,6 +14,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::telemetry::traces;
+
 /// Handed to whoever runs for long or starts what must finish. Clones share one end.
 #[derive(Clone, Default)]
 pub struct Shutdown {
@@ -79,12 +81,13 @@ impl Shutdown {
         self.stop.cancelled().await;
     }
 
-    /// Runs a task that the end waits for: what a dropped handler must not take with it.
+    /// Runs a task that the end waits for: what a dropped handler must not take with it. It stays a
+    /// part of the call that starts it, if that one is traced.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.tasks.spawn(task)
+        self.tasks.spawn(traces::carried(task))
     }
 
     /// Sleeps, or returns false at once when the end begins.

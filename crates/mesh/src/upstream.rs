@@ -47,7 +47,11 @@ pub use self::{
     endpoints::{Resolver, system},
     verdict::has_timed_out,
 };
-use crate::tls::Credentials;
+use crate::{
+    metrics::{calls, upstreams},
+    telemetry::traces::rpc,
+    tls::Credentials,
+};
 
 /// When to come back to an upstream that is away: a breaker lets the next ones try by then.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -89,7 +93,10 @@ pub fn channel_through(
     let following = endpoints::follow(Arc::downgrade(&endpoints), targets, resolver);
     let following = AbortOnDropHandle::new(tokio::spawn(following));
     let refused = Refused { away: AtomicU64::new(0), full: AtomicU64::new(0) };
-    Ok(Channel { inner: Arc::new(Inner { peer, endpoints, refused, _following: following }) })
+    let inner = Arc::new(Inner { peer, endpoints, refused, _following: following });
+    let watched = Arc::downgrade(&inner);
+    upstreams::tell(move || Some(Channel { inner: watched.upgrade()? }.upstream()));
+    Ok(Channel { inner })
 }
 
 /// The way to one upstream. Clones share it.
@@ -166,15 +173,23 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // Around all of it: what is refused here is a part of the trace too.
+        rpc::call(request, |request| self.send(request))
+    }
+}
+
+impl Channel {
+    fn send(&self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
+        let call = calls::calling(self.inner.peer, request.uri().path());
         match self.inner.choose() {
-            Choice::One(lease) => Box::pin(lease.call(request)),
+            Choice::One(lease) => Box::pin(call.follow(lease.call(request))),
             Choice::None(refusal) => {
                 let response = Status::from(refusal).into_http();
-                Box::pin(std::future::ready(Ok(response)))
+                Box::pin(call.follow(std::future::ready(Ok(response))))
             }
             Choice::Unheard => {
                 let inner = Arc::clone(&self.inner);
-                Box::pin(async move {
+                Box::pin(call.follow(async move {
                     // Once in the life of a channel. Who is known by then is asked, heard or not.
                     let heard = inner.endpoints.heard_of_any();
                     let _ = tokio::time::timeout(connect::CONNECT_TIMEOUT, heard).await;
@@ -182,7 +197,7 @@ impl Service<Request<Body>> for Channel {
                         Ok(lease) => lease.call(request).await,
                         Err(refusal) => Ok(Status::from(refusal).into_http()),
                     }
-                })
+                }))
             }
         }
     }

@@ -25,7 +25,7 @@ use parking_lot::RwLock;
 use tokio::{sync::watch, time::Instant};
 use tonic::{Code, Status};
 
-use crate::wire;
+use crate::{metrics::METRICS, wire};
 
 /// Everybody must be refused within a second of the end of a session: that leaves three quarters of
 /// it for the answer.
@@ -138,6 +138,7 @@ impl Revocations {
                         has_complained = false;
                     }
                     self.hear(asked_at, answer);
+                    METRICS.heard(asked_at.elapsed());
                 }
                 Err(fault) if self.is_stale() && !has_complained => {
                     let (code, silent_for) = (fault.code(), self.silent_for());
@@ -191,7 +192,7 @@ impl Revocations {
                 ended.insert(session, forget_at);
             }
         }
-        self.inner.ended_count.store(ended.len(), Ordering::Release);
+        self.count(ended.len());
         ended.len() > before
     }
 
@@ -199,7 +200,12 @@ impl Revocations {
         let now = Instant::now();
         let mut ended = self.inner.ended.write();
         ended.retain(|_, forget_at| *forget_at > now);
-        self.inner.ended_count.store(ended.len(), Ordering::Release);
+        self.count(ended.len());
+    }
+
+    fn count(&self, ended: usize) {
+        self.inner.ended_count.store(ended, Ordering::Release);
+        METRICS.sessions_ended.set(ended as i64);
     }
 
     fn has_ended(&self, session: SessionId) -> bool {

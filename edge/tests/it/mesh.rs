@@ -15,7 +15,7 @@ use firstcome_edge::{App, Config, wire};
 use firstcome_mesh::{
     Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::{Faulty, Serve},
+    config::{Faulty, Serve, Traces},
 };
 use firstcome_proto::{
     Reason, Refusal,
@@ -372,6 +372,7 @@ pub fn config(endpoint: &str) -> Config {
             drain_timeout: Duration::from_secs(5),
             tls: Tls::default(),
             faults: Faulty::default(),
+            traces: Traces::default(),
         },
         user_endpoint: endpoint.to_owned(),
         inventory_endpoint: endpoint.to_owned(),
@@ -386,6 +387,7 @@ pub fn config(endpoint: &str) -> Config {
         password_limit: "off".parse().unwrap(),
         user_limit: "off".parse().unwrap(),
         exempt_users: Vec::new(),
+        traced_share: "1".parse().unwrap(),
         call_deadline: Duration::from_secs(10),
         revocations_stale_max: Duration::from_secs(60),
         calls_max: 1000,

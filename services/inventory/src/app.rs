@@ -24,6 +24,7 @@ use crate::{
     gate::Gate,
     keeper::{Keeper, UNCONFIRMED_MS_MAX},
     live::Live,
+    metrics,
     offer::Offers,
     reserve::Reservations,
     rpc::{catalog::Catalog, reservation::Reservation},
@@ -113,6 +114,7 @@ impl App {
         let reservation =
             Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
         self.keeper().start(&self.shutdown);
+        metrics::begin(self.store.clone(), &self.shutdown);
 
         let mut server = self.server;
         server

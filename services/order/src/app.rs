@@ -27,6 +27,7 @@ use crate::{
     commands::Commands,
     config::{Serve, Upkeep},
     intake::Intake,
+    metrics,
     peers::{AddressBooks, Charges, Inventory, Offers},
     rpc::{baskets, order_intake_service, order_service},
     saga::Saga,
@@ -107,6 +108,7 @@ impl App {
         let watches = Watches::new(store.clone(), shutdown.clone());
         shutdown.spawn(worker::run(store.clone(), saga.clone(), shutdown.clone(), clock.lease));
         shutdown.spawn(worker::tidy(store.clone(), shutdown.clone()));
+        metrics::begin(store.clone(), &shutdown);
         shutdown.spawn(attempts.clone().resume());
         shutdown.spawn(watches.clone().run());
         shutdown.spawn(relay::run(

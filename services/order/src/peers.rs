@@ -122,6 +122,8 @@ struct HoldCalls {
 }
 
 impl BatchCall for HoldCalls {
+    const HOP: &'static str = "order_to_holds";
+
     type Key = (ProductId, Verb);
     type Item = ReservationId;
     type Answer = Result<hold::State, Refusal>;

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::{
     charge::Charges,
     config::{Databases, ProviderKind, Serve},
+    metrics,
     provider::{Provider, Reader},
     rpc::{charge_service, payment_service, webhook_service},
     sandbox::{self, Habits, Ledger, Sandbox, teller::Merchant},
@@ -87,6 +88,7 @@ impl App {
         let webhooks = Webhooks::new(sender, store.clone(), Arc::clone(&recorded));
         Worker { provider: name, store: store.clone(), charges: charges.clone(), recorded }
             .start(&shutdown);
+        metrics::begin(store.clone(), &shutdown);
         server
             .routes()
             .add_service(ChargeServiceServer::new(charge_service::Service(charges)))

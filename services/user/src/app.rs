@@ -33,6 +33,7 @@ use crate::{
     dormancy,
     guard::Guard,
     mail::Mailer,
+    metrics,
     order_mail::OrderMails,
     outbox::Outbox,
     password::Hasher,
@@ -127,6 +128,7 @@ impl App {
         dormancy::start(store.clone(), self.dormant_after, &shutdown);
         tidy::start(store.clone(), keep, &shutdown);
         Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
+        metrics::begin(store.clone(), &shutdown);
         let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);

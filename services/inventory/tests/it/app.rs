@@ -17,7 +17,7 @@ use firstcome_inventory::{
 use firstcome_mesh::{
     Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::{Faulty, Serve},
+    config::{Faulty, Serve, Traces},
     upstream,
 };
 use firstcome_proto::{
@@ -113,6 +113,7 @@ impl Shop {
                 drain_timeout: Duration::from_secs(1),
                 tls: Tls::default(),
                 faults: Faulty::default(),
+                traces: Traces::default(),
             },
             database_url: self.database.url.clone().into(),
             database_connections: 8,

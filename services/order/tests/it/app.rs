@@ -9,7 +9,7 @@ use std::{
 use firstcome_mesh::{
     Identity, Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::{Faulty, Serve as Mesh},
+    config::{Faulty, Serve as Mesh, Traces},
     identity, server,
 };
 use firstcome_order::{
@@ -112,6 +112,7 @@ impl Shop {
             drain_wait: Duration::ZERO,
             drain_timeout,
             tls,
+            traces: Traces::default(),
             faults: Faulty::default(),
         };
         let config = Serve {
