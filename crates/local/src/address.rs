@@ -13,6 +13,8 @@ use crate::{Certificates, Role, Service, certificates, process::Launch, secret::
 
 /// On one's own machine nobody waits long for a goodbye.
 const DRAIN_TIMEOUT: &str = "5s";
+/// There is one of each, so no caller could go elsewhere.
+const DRAIN_WAIT: &str = "0s";
 
 /// What the sandbox of a private mesh signs its webhooks with. No secret to anybody who has this
 /// source, and it need not be: an event only makes payment look into the sandbox's own ledger.
@@ -116,6 +118,7 @@ impl Address {
             ("FIRSTCOME_INVENTORY_ENDPOINT", endpoint(Service::Inventory)),
             ("FIRSTCOME_ORDER_ENDPOINT", endpoint(Service::Order)),
             ("FIRSTCOME_PAYMENT_ENDPOINT", endpoint(Service::Payment)),
+            ("FIRSTCOME_DRAIN_WAIT", DRAIN_WAIT.to_owned()),
             ("FIRSTCOME_DRAIN_TIMEOUT", DRAIN_TIMEOUT.to_owned()),
             ("FIRSTCOME_DEVELOPMENT", "true".to_owned()),
             ("TOKIO_WORKER_THREADS", worker_threads().to_string()),
