@@ -33,6 +33,8 @@ mod life;
 #[cfg(not(debug_assertions))]
 #[path = "it/main_job.rs"]
 mod main_job;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/privacy.rs"]
 mod privacy;
 #[path = "it/purchase.rs"]
