@@ -257,7 +257,7 @@ pub fn authorized<T>(message: T, token: &str) -> Request<T> {
 }
 
 /// The folder of the five programs, built as this test was.
-fn programs() -> Result<PathBuf> {
+pub fn programs() -> Result<PathBuf> {
     static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     built.clone().map_err(anyhow::Error::msg)

@@ -39,6 +39,8 @@ mod privacy;
 mod purchase;
 #[path = "it/races.rs"]
 mod races;
+#[path = "it/roll.rs"]
+mod roll;
 #[path = "it/rubbish.rs"]
 mod rubbish;
 #[path = "it/sale.rs"]
