@@ -7,6 +7,7 @@ use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve, Validate},
     server::probes::Healthy,
+    upstream,
 };
 use firstcome_proto::UserId;
 use http::HeaderValue;
@@ -82,7 +83,8 @@ pub struct Config {
     #[command(flatten)]
     pub serve: Serve,
 
-    /// The user service, as in http://127.0.0.1:9101.
+    /// The user service, as in http://127.0.0.1:9101. Several are separated by commas; a name is
+    /// looked up every few seconds, and each of its addresses called.
     #[arg(long, env = "FIRSTCOME_USER_ENDPOINT")]
     pub user_endpoint: String,
 
@@ -194,9 +196,8 @@ impl Config {
             ("payment", &self.payment_endpoint),
         ];
         for (name, endpoint) in endpoints {
-            let uri = endpoint.parse::<http::Uri>().ok();
-            if !uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
-                faults.push(format!("{name}-endpoint {endpoint:?} is not an http:// address"));
+            if let Err(fault) = upstream::check(endpoint) {
+                faults.push(format!("{name}-endpoint: {fault}"));
             }
         }
         if !self.exempt_users.is_empty() && !self.development {

@@ -2,19 +2,22 @@
 //! one whole message and a few headers that we chose; what comes out is the service's answer.
 
 use std::{
-    error::Error as _,
     net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use firstcome_mesh::{Deadline, identity, retry::Retry};
+use firstcome_mesh::{
+    Deadline, identity,
+    retry::Retry,
+    upstream::{self, Channel},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::Full;
-use tonic::{Status, TimeoutExpired, body::Body, transport::Channel};
-use tower::{Service as _, ServiceExt as _};
+use tonic::{Status, body::Body};
+use tower::Service as _;
 
 use crate::{
     route::{Route, Upstream},
@@ -133,28 +136,14 @@ async fn send(
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
 
-    let answering = async {
-        channel.ready().await?;
-        channel.call(request).await
-    };
-    match tokio::time::timeout_at(deadline.instant(), answering).await {
+    // A channel is always ready; what it cannot carry it refuses.
+    match tokio::time::timeout_at(deadline.instant(), channel.call(request)).await {
         Ok(Ok(response)) => outward(response),
         // The channel reads the deadline too, and may be a hair faster.
-        Ok(Err(fault)) if has_timed_out(&fault) => Err(wire::deadline_exceeded().into()),
+        Ok(Err(fault)) if upstream::has_timed_out(&fault) => Err(wire::deadline_exceeded().into()),
         Ok(Err(_)) => Err(wire::upstream_unavailable().into()),
         Err(_) => Err(wire::deadline_exceeded().into()),
     }
-}
-
-fn has_timed_out(fault: &tonic::transport::Error) -> bool {
-    let mut cause = fault.source();
-    while let Some(fault) = cause {
-        if fault.is::<TimeoutExpired>() {
-            return true;
-        }
-        cause = fault.source();
-    }
-    false
 }
 
 /// The answer as the caller gets it: unchanged, unless it has no end or no reason.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use firstcome_mesh::{
     Answers, BatchCall, Batcher, Deadline,
     batcher::{Limits, Outcome},
+    upstream::Channel,
 };
 use firstcome_proto::{
     Reason, Refusal, UserId,
@@ -20,7 +21,7 @@ use firstcome_proto::{
 use http::HeaderMap;
 use prost::Message as _;
 use rand::RngExt as _;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
 use crate::wire::{self, Response};

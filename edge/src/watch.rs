@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firstcome_mesh::Shutdown;
+use firstcome_mesh::{Shutdown, upstream::Channel};
 use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{WatchStockRequest, stock_service_client::StockServiceClient},
@@ -23,7 +23,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
-use tonic::{Status, body::Body, transport::Channel};
+use tonic::{Status, body::Body};
 
 use crate::wire::{self, Response};
 

@@ -101,7 +101,7 @@ impl Address {
             return Ok(upstream::channel(endpoint)?);
         }
         let credentials = self.certificates().credentials(caller)?;
-        Ok(upstream::channel_to(service.peer(), endpoint, Some(&credentials))?)
+        Ok(upstream::connection_to(service.peer(), endpoint, Some(&credentials))?)
     }
 
     /// Runs one of a service's commands, as in `create-admin`, to its end.

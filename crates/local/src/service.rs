@@ -31,13 +31,7 @@ impl Service {
 
     /// As in `firstcome-user`: the program, its log, its name in the health service.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "firstcome-user",
-            Self::Inventory => "firstcome-inventory",
-            Self::Order => "firstcome-order",
-            Self::Payment => "firstcome-payment",
-            Self::Edge => "firstcome-edge",
-        }
+        self.peer().program()
     }
 
     /// Who it is for the others.

@@ -26,8 +26,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2 receive windows: room for full batches without a round trip.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// Calls in flight on one connection; a mesh peer multiplexes everything over few of them.
-const CONCURRENT_STREAMS_MAX: u32 = 4096;
+/// Calls in flight on one connection: a mesh peer has one, and with it up to
+/// [`crate::upstream::CALLS_MAX`] and a look at our health.
+const CONCURRENT_STREAMS_MAX: u32 = 8192;
 /// Calls that a peer may cancel before we have taken them up. HTTP/2's own bound of 20 is meant
 /// against strangers; a peer whose callers leave all at once would lose the whole connection.
 const CANCELLED_EARLY_MAX: usize = CONCURRENT_STREAMS_MAX as usize;
@@ -117,7 +118,7 @@ impl Server {
         tracing::info!(service = self.name, %address, "serve");
 
         let stop = shutdown.clone();
-        let reporter = self.reporter.clone();
+        let mut reporter = self.reporter.clone();
         let name = self.name;
         let authorize = match &self.credentials {
             Some(_) => AuthorizeLayer::by_contract(),
@@ -138,6 +139,8 @@ impl Server {
             .serve_with_incoming_shutdown(connections, async move {
                 stop.begun().await;
                 reporter.set_service_status(name, ServingStatus::NotServing).await;
+                // Whoever follows our health would never leave by itself.
+                reporter.clear_service_status(name).await;
             });
         // Boxed, because handshakes under way make it large.
         let served = shutdown.within(drain_timeout, Box::pin(serving)).await;

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use firstcome_mesh::{Deadline, Shutdown};
+use firstcome_mesh::{Deadline, Shutdown, upstream::Channel};
 use firstcome_proto::{
     Reason, Refusal, SessionId, timestamp,
     user_v1::{
@@ -23,7 +23,7 @@ use firstcome_proto::{
 };
 use parking_lot::RwLock;
 use tokio::{sync::watch, time::Instant};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use crate::wire;
 
@@ -230,14 +230,15 @@ fn revoked() -> Refusal {
 #[cfg(test)]
 mod tests {
     use firstcome_mesh::upstream;
+    use firstcome_proto::access::Peer;
     use tokio::time::advance;
     use uuid::Uuid;
 
     use super::*;
 
     fn revocations(stale_max: Duration) -> Revocations {
-        let user = upstream::channel("http://127.0.0.1:1").expect("an endpoint");
-        Revocations::new(user, stale_max)
+        let user = upstream::channel_to(Peer::User, "http://127.0.0.1:1", None);
+        Revocations::new(user.expect("an endpoint"), stale_max)
     }
 
     fn answer(sessions: &[u128], keep: Duration) -> ListRevocationsResponse {
