@@ -49,6 +49,8 @@ mod sale;
 #[cfg(not(debug_assertions))]
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/upgrade.rs"]
+mod upgrade;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/webhooks.rs"]

@@ -48,7 +48,7 @@ enum Command {
     Prepare(Arguments),
     /// Hold what deploy/ says against what the programs take and clusters know, without a cluster
     Check,
-    /// Take today's contract as the one that later changes must keep; a release does
+    /// Take today's contract and schemas as those that later changes must keep; a release does
     Baseline,
     /// Write docs/api.md from the contract; --check only looks
     #[command(disable_help_flag = true)]

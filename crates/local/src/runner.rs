@@ -86,6 +86,11 @@ impl Runner {
         self.process.lock().await.as_ref().map(Process::pid)
     }
 
+    /// Whether it was started and has ended by itself.
+    pub async fn has_ended(&self) -> bool {
+        self.process.lock().await.as_ref().is_some_and(|process| process.ended().is_some())
+    }
+
     /// An error that quotes its log when it has ended by itself.
     pub async fn ensure_running(&self) -> Result<()> {
         self.process.lock().await.as_ref().map_or(Ok(()), Process::ensure_running)

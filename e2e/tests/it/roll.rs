@@ -22,7 +22,7 @@ async fn a_rolling_restart_loses_no_request() {
         files: mesh.address().logs.with_file_name("receipts"),
     };
     let report = roll::run_plan(&mesh, &plan).await.unwrap();
-    assert!(report.is_success(), "{report}");
+    assert_eq!(report.losses(), Vec::<String>::new(), "{report}");
     assert!(report.verified.examined.charges > 0, "somebody paid: {report}");
     assert_eq!(report.errors_logged, Vec::<String>::new());
 }

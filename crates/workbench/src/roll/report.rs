@@ -63,20 +63,10 @@ impl RollReport {
 
     /// Why it did not hold, if it did not.
     pub fn complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        if self.whole.failed > 0 {
-            let count = grouped(self.whole.failed);
-            complaints.push(format!("{count} calls failed in spite of their retries"));
-        }
+        let mut complaints = self.losses();
         let silent = self.seconds.iter().filter(|second| second.answered == 0).count();
         if silent > 0 || self.seconds.is_empty() {
             complaints.push(format!("{silent} of {} seconds without answers", self.seconds.len()));
-        }
-        if !self.verified.is_clean() {
-            complaints.push("a promise was broken".to_owned());
-        }
-        if self.restarts.len() < self.steps {
-            complaints.push(format!("{} of {} restarts", self.restarts.len(), self.steps));
         }
         let wanted = f64::from(self.rate) * self.sent.span.as_secs_f64();
         if (self.sent.buyers as f64) < wanted * SENT_SHARE_MIN || self.sent.late > LATE_MAX {
@@ -91,6 +81,22 @@ impl RollReport {
         complaints
     }
 
+    /// The part of it that no slow machine excuses.
+    pub fn losses(&self) -> Vec<String> {
+        let mut losses = Vec::new();
+        if self.whole.failed > 0 {
+            let count = grouped(self.whole.failed);
+            losses.push(format!("{count} calls failed in spite of their retries"));
+        }
+        if !self.verified.is_clean() {
+            losses.push("a promise was broken".to_owned());
+        }
+        if self.restarts.len() < self.steps {
+            losses.push(format!("{} of {} restarts", self.restarts.len(), self.steps));
+        }
+        losses
+    }
+
     /// The one object of `--json`.
     pub fn to_json(&self) -> Value {
         let restarts: Vec<_> = self
@@ -103,6 +109,7 @@ impl RollReport {
                     "kind": restart.step.kind,
                     "drain_s": rounded(restart.drained.as_secs_f64()),
                     "down_s": rounded(restart.down.as_secs_f64()),
+                    "starts": restart.starts,
                     "calls": witness,
                 })
             })
@@ -203,6 +210,7 @@ mod tests {
                 begun_ms: 1_000 * place,
                 drained: Duration::from_millis(1_200),
                 down: Duration::from_millis(1_900),
+                starts: 1,
             })
             .collect();
         let heard = Heard { asked_ms: 100, answered_ms: 1_300, tries: 2, failed: false };

@@ -6,10 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use firstcome_local::{Address, Mesh, Service, mesh};
+use firstcome_local::{Address, Mesh, Replica, Service, mesh};
 use tokio::time::{Instant, sleep};
 
 use super::Journal;
+
+/// Whoever gives up as often while it starts will not start at all.
+const STARTS_MAX: u32 = 3;
 
 /// One step, on one process.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct Restart {
     pub drained: Duration,
     /// How long it did not serve: from when it was told to end until it was ready again.
     pub down: Duration,
+    /// How often it was started until it was ready; more than once where it gave up in between.
+    pub starts: u32,
 }
 
 /// Every process once; whoever calls another comes after it.
@@ -123,12 +128,27 @@ async fn take(mesh: &Mesh, step: &Step, journal: &Journal) -> Result<Restart> {
     if let Some(programs) = &step.programs {
         replica.renew(&Address { programs: programs.clone(), ..mesh.address().clone() });
     }
-    replica.serve().await?;
+    let starts = serve(replica).await?;
     let after = replica.pid().await?;
     ensure!(before != Some(after), "the same process goes on");
     let begun_ms = journal.ms(begun);
     let down = begun.elapsed();
-    Ok(Restart { step: step.clone(), begun_ms, drained, down })
+    Ok(Restart { step: step.clone(), begun_ms, drained, down, starts })
+}
+
+/// Starts a process until it is ready. One that gives up while it starts, as a service does that
+/// cannot reach its stores, is started again, as a cluster would; how often it was started.
+async fn serve(replica: &Replica) -> Result<u32> {
+    for starts in 1..STARTS_MAX {
+        match replica.serve().await {
+            Ok(()) => return Ok(starts),
+            Err(error) if !replica.runner().has_ended().await => return Err(error),
+            Err(error) => eprintln!("  {} is started again: {error}", replica.name()),
+        }
+        replica.runner().kill9().await;
+    }
+    replica.serve().await?;
+    Ok(STARTS_MAX)
 }
 
 #[cfg(test)]
