@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The name by which health knows the edge.
-pub const NAME: &str = "firstcome-edge";
+pub const NAME: &str = access::Peer::Edge.program();
 
 /// The edge.
 pub struct App {
@@ -83,6 +83,7 @@ impl App {
             rush,
             forward,
             revocations: revocations.clone(),
+            shutdown: shutdown.clone(),
             local: local.routes().prepare(),
             call_deadline: config.call_deadline,
         });
@@ -112,10 +113,13 @@ impl App {
         tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));
 
         let stop = shutdown.clone();
-        let health = self.health;
+        let mut health = self.health;
         let serving = listen::serve(calls, self.stack, async move {
-            stop.begun().await;
+            stop.leaving().await;
             health.set_service_status(NAME, ServingStatus::NotServing).await;
+            stop.begun().await;
+            // Whoever follows our health would never leave by itself.
+            health.clear_service_status(NAME).await;
         });
         let all = async {
             serving.await;
@@ -157,7 +161,7 @@ async fn become_ready(
     };
     tokio::select! {
         biased; // no readiness is told after the end
-        () = shutdown.begun() => {}
+        () = shutdown.leaving() => {}
         () = work => {}
     }
 }

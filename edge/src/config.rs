@@ -189,6 +189,7 @@ impl Config {
     fn faults(&self) -> Vec<String> {
         // Not those of where it listens: the public port is open to everybody.
         let mut faults = self.serve.tls.faults();
+        faults.extend(self.serve.faults.faults());
         let endpoints = [
             ("user", &self.user_endpoint),
             ("inventory", &self.inventory_endpoint),

@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: config::Config) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = Shutdown::on_signals(config.serve.drain_wait)?;
     let serve = config.serve.clone();
     let app = App::build(config, &shutdown)?;
     let listeners = Listeners::bind(&serve).await;

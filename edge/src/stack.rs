@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::Router;
+use firstcome_mesh::server::inject::InjectLayer;
 use http::Request;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
@@ -32,6 +33,7 @@ pub struct Stack {
     cors: CorsLayer,
     pages: Router,
     shed: ShedLayer,
+    faults: InjectLayer,
     proxies: TrustedProxies,
     table: Table,
     tally: Option<Arc<Tally>>,
@@ -55,6 +57,7 @@ impl Stack {
             cors: door::cors(config),
             pages: pages::pages(),
             shed: ShedLayer::new(config.calls_max),
+            faults: InjectLayer::new(&config.serve.faults.inject_faults),
             proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             table,
             tally,
@@ -117,6 +120,8 @@ impl Stack {
             .layer(DeclaredSizeLayer)
             // Before anything that waits or computes: a full edge must refuse at no cost.
             .layer(self.shed.clone())
+            // As if all below had failed; a call that is late on purpose has its place.
+            .layer(self.faults.clone())
             // From here on a request is a call: it has an address, and a route or none; and what
             // becomes of an order is counted.
             .layer(admit)

@@ -45,6 +45,8 @@ pub struct Served {
     pub port: u16,
     /// The port for probes.
     pub health_port: Option<u16>,
+    /// How long it serves on for those who have not heard that it ends.
+    pub drain_wait: Duration,
     /// How long calls in flight may take to end.
     pub drain_timeout: Duration,
     /// Connections to Postgres, at most.
@@ -173,6 +175,7 @@ fn serving(serve: &config::Serve, connections: u32) -> Served {
     Served {
         port: serve.listen.port(),
         health_port: serve.health_listen.map(|address| address.port()),
+        drain_wait: serve.drain_wait,
         drain_timeout: serve.drain_timeout,
         connections,
     }

@@ -13,6 +13,8 @@ use crate::{Certificates, Role, Service, certificates, process::Launch, secret::
 
 /// On one's own machine nobody waits long for a goodbye.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever watches over a replica's health hears at once that it leaves, and goes elsewhere.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// What the sandbox of a private mesh signs its webhooks with. No secret to anybody who has this
 /// source, and it need not be: an event only makes payment look into the sandbox's own ledger.
@@ -126,6 +128,9 @@ impl Address {
     /// What it needs in its environment.
     pub fn env_of(&self, service: Service) -> Vec<(String, String)> {
         let endpoints = |service| self.endpoints_of(service).join(",");
+        // The callers of the only one could not go elsewhere.
+        let is_alone = self.endpoints_of(service).len() == 1;
+        let drain_wait = if is_alone { Duration::ZERO } else { DRAIN_WAIT };
         let mut env = vec![
             listen(self.endpoint(service)),
             ("FIRSTCOME_REDIS_URL", self.redis_url.clone()),
@@ -134,6 +139,7 @@ impl Address {
             ("FIRSTCOME_ORDER_ENDPOINT", endpoints(Service::Order)),
             ("FIRSTCOME_PAYMENT_ENDPOINT", endpoints(Service::Payment)),
             ("FIRSTCOME_DRAIN_TIMEOUT", format!("{}ms", DRAIN_TIMEOUT.as_millis())),
+            ("FIRSTCOME_DRAIN_WAIT", format!("{}ms", drain_wait.as_millis())),
             ("FIRSTCOME_DEVELOPMENT", "true".to_owned()),
             ("TOKIO_WORKER_THREADS", worker_threads().to_string()),
         ];

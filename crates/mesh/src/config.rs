@@ -9,13 +9,16 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::tls::Tls;
+use crate::{server::inject::Injected, tls::Tls};
 
 /// EX_USAGE of sysexits.h: the configuration is wrong.
 pub const EXIT_USAGE: i32 = 64;
 
-/// Calls in flight when the process is told to stop get this long. Shorter than the 30 s of
-/// grace that Kubernetes gives a pod.
+/// Callers who follow our health leave within a moment; those who come by a name need longer, and
+/// where there are any, this is to be longer too.
+const DRAIN_WAIT_DEFAULT: &str = "1s";
+/// Calls in flight when the process stops get this long. With the wait before it, shorter than the
+/// 30 s of grace that Kubernetes gives a pod.
 const DRAIN_TIMEOUT_DEFAULT: &str = "20s";
 
 /// What every `serve` takes.
@@ -30,7 +33,13 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_HEALTH_LISTEN")]
     pub health_listen: Option<SocketAddr>,
 
-    /// How long calls in flight may take to end once the process is told to stop.
+    /// How long the process goes on serving once it is told to stop and has said that it is not
+    /// ready any more: the time in which its callers find somebody else.
+    #[arg(long, env = "FIRSTCOME_DRAIN_WAIT", default_value = DRAIN_WAIT_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub drain_wait: Duration,
+
+    /// How long calls in flight may take to end after that.
     #[arg(long, env = "FIRSTCOME_DRAIN_TIMEOUT", default_value = DRAIN_TIMEOUT_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
@@ -38,12 +47,44 @@ pub struct Serve {
     /// What it proves itself by.
     #[command(flatten)]
     pub tls: Tls,
+
+    /// What it does wrong.
+    #[command(flatten)]
+    pub faults: Faulty,
+}
+
+/// Faults made on purpose. They take two words, so that none is made by mistake.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Faulty {
+    /// Faults to make of calls, separated by commas: `errors:5%`, `errors:10s-of-60s`,
+    /// `latency:500ms:10s-of-60s`.
+    #[arg(long, env = "FIRSTCOME_INJECT_FAULTS", value_delimiter = ',')]
+    pub inject_faults: Vec<Injected>,
+
+    /// That they are wanted: a process that sells has none.
+    #[arg(long, env = "FIRSTCOME_INJECT_FAULTS_ALLOWED", default_value_t = false,
+          action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub inject_faults_allowed: bool,
+}
+
+impl Validate for Faulty {
+    fn faults(&self) -> Vec<String> {
+        if self.inject_faults.is_empty() || self.inject_faults_allowed {
+            return Vec::new();
+        }
+        vec![
+            "inject-faults makes calls fail; where that is wanted, \
+              FIRSTCOME_INJECT_FAULTS_ALLOWED=true says so"
+                .to_owned(),
+        ]
+    }
 }
 
 /// Those of a service inside. The public port has its own rules: who calls there has a token.
 impl Validate for Serve {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.tls.faults();
+        faults.extend(self.faults.faults());
         if self.tls.files().is_ok_and(|files| files.is_none()) && !self.listen.ip().is_loopback() {
             faults.push(format!(
                 "without --tls-certificate only loopback can be listened on, not {}",
@@ -257,6 +298,18 @@ mod tests {
     fn contradictions_are_faults() {
         let faults = faults(&["--listen", "127.0.0.1:1", "--pool", "1", "--floor", "2"]);
         assert_eq!(faults, ["floor is above pool"]);
+    }
+
+    #[test]
+    fn faults_are_made_by_nobody_who_does_not_say_so_twice() {
+        let wanted = ["--listen=127.0.0.1:1", "--pool=2", "--inject-faults=errors:5%"];
+        let once = faults(&wanted);
+        assert!(once.len() == 1 && once[0].contains("_ALLOWED=true"), "{once:?}");
+        let twice = [&["shop"], &wanted[..], &["--inject-faults-allowed"]].concat();
+        let shop = read::<Shop>(twice.iter().map(OsString::from)).expect("a right configuration");
+        assert_eq!(shop.serve.faults.inject_faults.len(), 1);
+        let wrong = faults(&["--listen=127.0.0.1:1", "--pool=2", "--inject-faults=panics:5%"]);
+        assert!(wrong.len() == 1 && wrong[0].contains("errors:5%"), "{wrong:?}");
     }
 
     #[test]

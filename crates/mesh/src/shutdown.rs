@@ -1,4 +1,5 @@
-//! The end of a process: one signal that everybody hears, and the tasks it must wait for.
+//! The end of a process, in two steps that everybody hears: it says goodbye, and all goes on until
+//! its callers have left; then it stops. And the tasks it must wait for.
 
 use std::{
     future::Future,
@@ -16,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Handed to whoever runs for long or starts what must finish. Clones share one end.
 #[derive(Clone, Default)]
 pub struct Shutdown {
+    leave: CancellationToken,
     stop: CancellationToken,
     began: Arc<OnceLock<Instant>>,
     tasks: TaskTracker,
@@ -27,8 +29,9 @@ impl Shutdown {
         Self::default()
     }
 
-    /// An end that SIGTERM or SIGINT begins.
-    pub fn on_signals() -> std::io::Result<Self> {
+    /// An end that SIGTERM or SIGINT begins: this long before it the process says goodbye. A second
+    /// signal does not wait for that.
+    pub fn on_signals(drain_wait: Duration) -> std::io::Result<Self> {
         let shutdown = Self::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -38,13 +41,30 @@ impl Shutdown {
                 _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stop"),
                 _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stop"),
             }
+            begin.leave();
+            tokio::select! {
+                () = tokio::time::sleep(drain_wait) => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
             begin.begin();
         });
         Ok(shutdown)
     }
 
+    /// Says goodbye: whoever calls from now on should call somebody else.
+    pub fn leave(&self) {
+        self.leave.cancel();
+    }
+
+    /// Waits until the process says goodbye.
+    pub async fn leaving(&self) {
+        self.leave.cancelled().await;
+    }
+
     /// Tells everybody to stop.
     pub fn begin(&self) {
+        self.leave();
         self.began.get_or_init(Instant::now);
         self.stop.cancel();
     }

@@ -54,6 +54,9 @@ const AWAY_RETRY: Duration = Duration::from_millis(500);
 /// When to come back to one whose endpoints are all full.
 const FULL_RETRY: Duration = Duration::from_millis(250);
 
+/// How often whoever waits for an endpoint looks at the breakers.
+const READY_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// An endpoint that is no `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an http:// address")]
@@ -130,6 +133,25 @@ impl Channel {
             endpoints: endpoints.list().iter().map(|endpoint| endpoint.view()).collect(),
             refused_away: refused.away.load(Ordering::Relaxed),
             refused_full: refused.full.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Channel {
+    /// Whether some endpoint says that it is ready, and its calls do not say otherwise.
+    pub fn is_ready(&self) -> bool {
+        let list = self.inner.endpoints.list();
+        list.iter().any(|endpoint| {
+            endpoint.standing() == Standing::Ready && endpoint.breaker().leave() != Leave::Refused
+        })
+    }
+
+    /// Waits until it is so: gRPC's "wait for ready", for calls that would rather wait than fail.
+    pub async fn until_ready(&self) {
+        while !self.is_ready() {
+            // A breaker tells nobody when its time has come.
+            let changed = self.inner.endpoints.changed();
+            let _ = tokio::time::timeout(READY_LOOK_INTERVAL, changed).await;
         }
     }
 }

@@ -14,7 +14,8 @@ use std::{
 };
 
 use firstcome_mesh::{
-    Shutdown,
+    Deadline, Shutdown,
+    retry::Retry,
     server::{self, Server},
     upstream::{self, Channel, Resolver, Standing},
 };
@@ -67,6 +68,7 @@ struct Replica {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
     shutdown: Shutdown,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 impl Replica {
@@ -90,8 +92,8 @@ impl Replica {
         let mut server = Server::new(SERVICE.program(), None);
         server.routes().add_service(Charges { calls: Arc::clone(&calls), answer });
         let shutdown = Shutdown::new();
-        tokio::spawn(server.serve(listener, shutdown.clone(), PATIENCE));
-        Self { address, calls, shutdown }
+        let served = tokio::spawn(server.serve(listener, shutdown.clone(), PATIENCE));
+        Self { address, calls, shutdown, served }
     }
 
     fn url(&self) -> String {
@@ -194,22 +196,24 @@ async fn a_new_replica_has_its_share_within_ten_seconds_and_one_that_leaves_gets
 }
 
 #[tokio::test]
-async fn who_says_that_it_stops_gets_no_new_call_and_its_streams_of_health_end() {
+async fn who_says_goodbye_gets_no_new_call_and_stops_when_those_it_has_are_answered() {
     let (one, two) = (Replica::start().await, Replica::start().await);
     let endpoints = format!("{},{}", one.url(), two.url());
     let channel = upstream::channel_to(SERVICE, &endpoints, None).unwrap();
     ready(&channel, 2).await;
-    one.shutdown.begin();
+    one.shutdown.leave();
     ready(&channel, 1).await;
     let before = one.calls();
     calls(&channel, 100).await;
     assert_eq!(one.calls(), before);
+
+    // Whoever has not heard of it is served until the end.
+    let late = upstream::channel_to(SERVICE, &one.url(), None).unwrap();
+    calls(&late, 10).await;
+    one.shutdown.begin();
     // It does not wait for the end of its drain, although it is still listened to.
-    let began = Instant::now();
-    while tokio::net::TcpStream::connect(one.address).await.is_ok() {
-        assert!(began.elapsed() < PATIENCE / 2, "it still accepts");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let served = tokio::time::timeout(PATIENCE / 2, one.served).await;
+    served.expect("it ends").unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -336,4 +340,64 @@ async fn calls_above_the_limit_are_refused_and_do_not_wait() {
     assert!(Refusal::from_status(&status).retry_after.is_some());
     waiting.shutdown().await;
     assert_eq!(channel.upstream().endpoints[0].in_flight, 0, "who leaves makes room");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_gets_few_more_calls_than_there_are_requests() {
+    const REQUESTS: u32 = 150;
+    // Its own words are asked for again, a broken one is spared: both must stay below.
+    for reason in [Some(Reason::UpstreamUnavailable), None] {
+        let failing = move || async move {
+            let refusal = reason.map(|reason| Refusal::because(reason, "my store is away"));
+            refusal.map_or_else(|| Status::unavailable("a proxy's word"), Status::from)
+        };
+        let replica = Replica::answering(failing).await;
+        let channel = upstream::channel_to(SERVICE, &replica.url(), None).unwrap();
+        ready(&channel, 1).await;
+        let (retry, mut callers) = (Retry::default(), tokio::task::JoinSet::new());
+        for _ in 0..REQUESTS {
+            let (retry, channel) = (retry.clone(), channel.clone());
+            callers.spawn(async move {
+                let deadline = Deadline::after(PATIENCE);
+                retry.call(deadline, || async { Err::<(), _>(call(&channel).await) }).await
+            });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(callers.join_all().await.iter().all(Result::is_err));
+        let factor = replica.calls() as f64 / f64::from(REQUESTS);
+        println!("{reason:?}: {factor:.2} calls a request");
+        assert!(factor <= 1.2, "{factor} calls for each request");
+    }
+}
+
+/// What a call costs that [`Channel`] adds to one connection. Printed, for a look; asserted far
+/// above, for a machine that is busy and a build that is not optimised.
+#[tokio::test]
+async fn choosing_an_endpoint_costs_next_to_nothing() {
+    const CALLS: u32 = 2000;
+    let replica = Replica::start().await;
+    let other = Replica::start().await;
+    let both = format!("{},{}", replica.url(), other.url());
+    let balanced = upstream::channel_to(SERVICE, &both, None).unwrap();
+    ready(&balanced, 2).await;
+    let direct = upstream::channel(&replica.url()).unwrap();
+    let mut spans = [Duration::MAX; 2];
+    for _ in 0..3 {
+        let began = Instant::now();
+        for _ in 0..CALLS {
+            let mut client = Grpc::new(direct.clone());
+            client.ready().await.unwrap();
+            let codec =
+                tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+            let request = tonic::Request::new(HealthCheckRequest::default());
+            client.unary(request, CAPTURE.parse().unwrap(), codec).await.unwrap_err();
+        }
+        spans[0] = spans[0].min(began.elapsed() / CALLS);
+        let began = Instant::now();
+        calls(&balanced, CALLS as usize).await;
+        spans[1] = spans[1].min(began.elapsed() / CALLS);
+    }
+    let [direct, balanced] = spans;
+    println!("a call on one connection takes {direct:?}, balanced {balanced:?}");
+    assert!(balanced < direct * 2, "{balanced:?} and {direct:?}");
 }

@@ -52,7 +52,7 @@ impl Peer {
     }
 
     /// The name of its program, which is also what its health calls it.
-    pub fn program(self) -> &'static str {
+    pub const fn program(self) -> &'static str {
         match self {
             Self::Edge => "firstcome-edge",
             Self::User => "firstcome-user",

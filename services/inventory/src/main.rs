@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Healthy(healthy) => Ok(healthy.ask(app::NAME).await?),
         Command::Serve(service) => {
             let listeners = Listeners::bind(&service.serve).await;
-            let shutdown = Shutdown::on_signals()?;
+            let shutdown = Shutdown::on_signals(service.serve.drain_wait)?;
             let app = App::build(&service, shutdown).await?;
             Ok(app.serve(listeners, service.serve.drain_timeout).await?)
         }

@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve(serve) => {
             let listeners = Listeners::bind(&serve.mesh).await;
             let app = App::build(&serve).await.context("start")?;
-            let shutdown = Shutdown::on_signals()?;
+            let shutdown = Shutdown::on_signals(serve.mesh.drain_wait)?;
             app.serve(listeners, shutdown, serve.mesh.drain_timeout).await.context("serve")
         }
     }

@@ -253,11 +253,9 @@ fn it_would_be_killed_or_cut_or_take_too_much() {
                 &["Deployment order", "grace is 30s", "48s"],
             ),
             (
-                "an end without a pause",
-                |copy| {
-                    container(order(copy)).as_object_mut().unwrap().remove("lifecycle");
-                },
-                &["Deployment order", "preStop"],
+                "an end that callers have not heard of",
+                |copy| set_variable(container(order(copy)), "FIRSTCOME_DRAIN_WAIT", "1s"),
+                &["Deployment order", "FIRSTCOME_DRAIN_WAIT is 1s"],
             ),
             (
                 "another's certificate",

@@ -96,6 +96,11 @@ impl Endpoints {
         self.list.load()
     }
 
+    /// Waits until the list or the standing of somebody on it changes.
+    pub async fn changed(&self) {
+        self.heard.notified().await;
+    }
+
     /// Waits until somebody on the list was heard of, good or bad.
     pub async fn heard_of_any(&self) {
         loop {
