@@ -1,6 +1,7 @@
 //! A running shop for stories: the five services as processes on real stores, an operator, and as
 //! many buyers as a story needs.
 
+pub mod baseline;
 pub mod buyer;
 pub mod collector;
 pub mod gate;

@@ -41,6 +41,8 @@ mod privacy;
 mod purchase;
 #[path = "it/races.rs"]
 mod races;
+#[path = "it/roll.rs"]
+mod roll;
 #[path = "it/rubbish.rs"]
 mod rubbish;
 #[path = "it/sale.rs"]
@@ -51,6 +53,8 @@ mod sale;
 mod scenarios;
 #[path = "it/traces.rs"]
 mod traces;
+#[path = "it/upgrade.rs"]
+mod upgrade;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/webhooks.rs"]

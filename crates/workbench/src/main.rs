@@ -14,6 +14,7 @@ use firstcome_workbench::{
     down::{self, DownArgs},
     prepare::{self, PrepareArgs},
     receipts::Receipts,
+    roll::{self, RollArgs},
     rush::{self, RushArgs},
     state::State,
     up::{self, Up, UpArgs},
@@ -41,6 +42,8 @@ enum Command {
         #[command(flatten)]
         up: UpArgs,
     },
+    /// Restart every process during a rush, two of each service, and check that nobody noticed
+    Roll(RollArgs),
     /// Check the books
     Verify {
         #[command(flatten)]
@@ -99,6 +102,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Crowd => bench::serve_crowd().await.map(|()| true),
+        Command::Roll(args) => roll::roll(&checkout, &args).await,
         Command::Tools { browser: true, .. } => {
             Ok(print_place(tools::find_or_install_browser(&checkout)))
         }

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 use firstcome_local::{
     Checkout, Mesh, Service, Stores,
     mesh::Options,
-    port,
     secret::Secrets,
     service::Ports,
     stores::{self, Own},
@@ -35,7 +34,7 @@ const REVIVALS_MAX: usize = 5;
 /// See [`REVIVALS_MAX`].
 const REVIVAL_WINDOW: Duration = Duration::from_secs(60);
 /// The buses of the Redis nodes lie 10 000 above their ports.
-const PORT_BASE_MAX: u16 = 55_000;
+pub const PORT_BASE_MAX: u16 = 55_000;
 
 /// What to bring up.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -75,10 +74,8 @@ impl Up {
         let (store_ports, service_ports) = ports(args.port_base);
         let health_ports = health_ports(args.port_base);
         // Named now, not after half a minute of starting stores.
-        for service in Service::ALL {
-            port::ensure_free(service_ports.of(service), service.name())?;
-            port::ensure_free(health_ports.of(service), "what Prometheus asks")?;
-        }
+        service_ports.ensure_free()?;
+        health_ports.ensure_free()?;
         let own =
             Own { database_url: args.database_url.clone(), redis_url: args.redis_url.clone() };
 
@@ -186,8 +183,13 @@ fn programs(args: &UpArgs) -> Result<PathBuf> {
     Ok(program.parent().context("a program lies in a folder")?.to_owned())
 }
 
+/// Where a second replica of each service listens: between Redis and Postgres.
+pub fn second_replicas(base: u16) -> u16 {
+    base + 20
+}
+
 /// The documented ports, or a row of one's own.
-fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
+pub fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
     let (edge, services, redis_first, postgres) = match base {
         Some(base) => (base, base + 1, base + 11, base + 32),
         None => (8080, 9101, 7101, 7432),
@@ -202,9 +204,9 @@ fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
     (stores::Ports { redis_first, postgres }, Ports::new(services))
 }
 
-/// The same, for who watches over the services.
+/// The same, for who watches over the services; in a row of one's own after the second replicas.
 fn health_ports(base: Option<u16>) -> Ports {
-    let first = base.map_or(9201, |base| base + 21);
+    let first = base.map_or(9201, |base| base + 26);
     Ports::new([
         (Service::User, first),
         (Service::Inventory, first + 1),
@@ -216,7 +218,7 @@ fn health_ports(base: Option<u16>) -> Ports {
 
 fn health_env(ports: &Ports) -> Vec<(Option<Service>, String, String)> {
     let listen = |service| {
-        let address = format!("127.0.0.1:{}", ports.of(service));
+        let address = format!("127.0.0.1:{}", ports.first(service));
         (Some(service), "FIRSTCOME_HEALTH_LISTEN".to_owned(), address)
     };
     Service::ALL.map(listen).into()

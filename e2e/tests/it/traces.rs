@@ -97,7 +97,8 @@ fn call<'a>(spans: &'a [Span], of: &Span, callee: &str, method: &str) -> &'a Spa
 
 /// Two buyers whose calls wait for the same batch: inventory holds one up that went before.
 async fn together(shop: &Shop, buyers: &[Buyer], sale: &Sale, traces: [u128; 2]) {
-    let inventory = shop.mesh.pids().await[&Service::Inventory];
+    let pids = shop.mesh.pids().await;
+    let (_, inventory) = pids.into_iter().find(|(of, _)| *of == Service::Inventory).unwrap();
     process::signal(inventory, Signal::STOP);
     let first = place(&buyers[0], sale, None);
     let others =
