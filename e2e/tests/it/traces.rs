@@ -13,7 +13,8 @@ use firstcome_proto::order_v1::{
     pay_order_request::Destination,
 };
 use firstcome_testkit::eventually;
-use tonic::Request;
+use serde_json::Value;
+use tonic::{Code, Request, Status};
 
 /// Spans travel in batches, several times a second here.
 const ARRIVAL: Duration = Duration::from_secs(30);
@@ -58,6 +59,24 @@ async fn place(buyer: &Buyer, sale: &Sale, trace: Option<u128>) -> Order {
     buyer.orders().place_order(request).await.unwrap().into_inner().order.unwrap()
 }
 
+async fn pay(buyer: &Buyer, order: &Order, card: &str, trace: u128) -> Result<Order, Status> {
+    let request = PayOrderRequest {
+        order_id: order.order_id.clone(),
+        destination: Some(Destination::Address(firstcome_e2e::buyer::address())),
+        payment_method: card.to_owned(),
+    };
+    let paid = buyer.orders().pay_order(traced(buyer.call(request), trace)).await?;
+    Ok(paid.into_inner().order.expect("an answer carries the order"))
+}
+
+/// What a service has logged of a trace.
+fn logged(shop: &Shop, service: Service, trace: u128) -> Vec<Value> {
+    let file = shop.mesh.address().logs.join(format!("{service}.log"));
+    let log = std::fs::read_to_string(file).unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["trace_id"] == format!("{trace:032x}")).collect()
+}
+
 /// The one span of this service and name that is a part of this one.
 fn part<'a>(spans: &'a [Span], of: &Span, service: &str, name: &str) -> &'a Span {
     let parts = || spans.iter().filter(|span| span.is_part_of(of));
@@ -69,6 +88,12 @@ fn part<'a>(spans: &'a [Span], of: &Span, service: &str, name: &str) -> &'a Span
             panic!("{} {name} in {}: {found:?} among {parts:?}", service, of.name())
         }
     }
+}
+
+/// Whether a part of this one goes by this name, in its own process.
+fn has_part(spans: &[Span], of: &Span, name: &str) -> bool {
+    let is_it = |span: &&Span| span.is_part_of(of) && span.service == of.service;
+    spans.iter().filter(is_it).any(|span| span.name() == name)
 }
 
 /// What the edge began when a client called.
@@ -200,14 +225,11 @@ async fn a_payment_is_traced_step_by_step_and_the_logs_name_its_trace() {
     let buyer = shop.buyers(1).await.unwrap().remove(0);
     let placed = place(&buyer, &sale, None).await;
 
-    let (paying, reading) = (0xa1, 0xb1);
-    let request = PayOrderRequest {
-        order_id: placed.order_id.clone(),
-        destination: Some(Destination::Address(firstcome_e2e::buyer::address())),
-        payment_method: "pm_card_answer_lost".into(),
-    };
-    let paid = buyer.orders().pay_order(traced(buyer.call(request), paying)).await.unwrap();
-    assert_eq!(paid.into_inner().order.unwrap().state(), OrderState::Preparing);
+    let (paying, failing, reading) = (0xa1, 0xa2, 0xb1);
+    let paid = pay(&buyer, &placed, "pm_card_answer_lost", paying).await.unwrap();
+    assert_eq!(paid.state(), OrderState::Preparing);
+    let other = place(&buyer, &sale, None).await;
+    pay(&buyer, &other, "pm_card_capture_refused", failing).await.unwrap_err();
     let request = GetOrderRequest { order_id: placed.order_id.clone() };
     buyer.orders().get_order(traced(buyer.call(request), reading)).await.unwrap();
     shop.mesh.restart(Service::Payment).await.unwrap();
@@ -220,6 +242,8 @@ async fn a_payment_is_traced_step_by_step_and_the_logs_name_its_trace() {
     let is_whole = || async {
         has(paying, "firstcome-edge", "firstcome.order.v1.OrderService/PayOrder")
             && has(paying, "firstcome-payment", "firstcome.payment.v1.ChargeService/Capture")
+            && has(failing, "firstcome-edge", "firstcome.order.v1.OrderService/PayOrder")
+            && has(failing, order, "saga release")
             && has(reading, "firstcome-edge", "firstcome.order.v1.OrderService/GetOrder")
             && has(reading, order, "select orders")
     };
@@ -228,7 +252,7 @@ async fn a_payment_is_traced_step_by_step_and_the_logs_name_its_trace() {
     let spans = collector.trace(reading);
     let asked = entry(&spans, reading).unwrap();
     let read = call(&spans, &asked, order, "firstcome.order.v1.OrderService/GetOrder");
-    part(&spans, read, order, "select orders");
+    assert!(has_part(&spans, read, "select orders"), "the order, and where it goes");
 
     let spans = collector.trace(paying);
     let asked = entry(&spans, paying).unwrap();
@@ -245,21 +269,28 @@ async fn a_payment_is_traced_step_by_step_and_the_logs_name_its_trace() {
     let capture = part(&spans, pay, order, "saga capture");
     let captured =
         call(&spans, capture, "firstcome-payment", "firstcome.payment.v1.ChargeService/Capture");
-    part(&spans, captured, "firstcome-payment", "batch payment_rows");
-    // The first answer was lost, so the bank was asked twice.
-    let tries = spans.iter().filter(|span| span.name() == "saga authorize");
-    let outcomes: Vec<_> = tries.map(|step| step.attribute("firstcome.outcome").unwrap()).collect();
-    assert_eq!(outcomes, ["Unknown", "Done"]);
+    assert!(has_part(&spans, captured, "batch payment_rows"), "it was read, and it followed");
+    // The first answer was lost, so payment was asked twice.
+    let authorize = part(&spans, pay, order, "saga authorize");
+    let tries = spans
+        .iter()
+        .filter(|span| span.is_part_of(authorize))
+        .map(|span| (span.name(), span.attribute("rpc.grpc.status_code").expect("a status")));
+    let method = "firstcome.payment.v1.ChargeService/Authorize";
+    let unavailable = (Code::Unavailable as i32).to_string();
+    let mut tries: Vec<_> = tries.collect();
+    tries.sort_unstable();
+    assert_eq!(tries, [(method, "0".to_owned()), (method, unavailable)]);
 
-    let log =
-        std::fs::read_to_string(shop.mesh.address().logs.join("firstcome-order.log")).unwrap();
-    let trace = format!(r#""trace_id":"{paying:032x}""#);
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&trace)).collect();
-    let unknown = "the outcome of a step is unknown";
-    assert!(lines.iter().any(|line| line.contains(unknown)), "{trace} in {lines:?}");
-    for line in lines {
-        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    // What went wrong is logged with the trace that shows it, each step with what undoes it.
+    let spans = collector.trace(failing);
+    for step in ["capture", "restock", "void", "release"] {
+        let name = format!("saga {step}");
+        assert!(spans.iter().any(|span| span.name() == name), "{name}");
     }
+    let lines = logged(&shop, Service::Order, failing);
+    assert!(lines.iter().any(|line| line["message"] == "a step was refused"), "{lines:?}");
+    assert_eq!(logged(&shop, Service::Order, reading), Vec::<Value>::new());
 
     // Nothing in any of it is about a person.
     let told = format!("{:?}", collector.spans());

@@ -95,3 +95,71 @@ impl<E: SpanExporter> SpanExporter for ToldOnce<E> {
         self.inner.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Arc};
+
+    use opentelemetry_sdk::error::OTelSdkError;
+    use parking_lot::Mutex;
+    use tracing::{
+        Event, Metadata,
+        span::{Attributes, Id, Record},
+        subscriber::Subscriber,
+    };
+
+    use super::*;
+
+    /// Whether the collector takes what it is sent next.
+    #[derive(Debug)]
+    struct Moody(Mutex<VecDeque<bool>>);
+
+    impl SpanExporter for Moody {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            match self.0.lock().pop_front() {
+                Some(true) => Ok(()),
+                _ => Err(OTelSdkError::InternalFailure("away".to_owned())),
+            }
+        }
+    }
+
+    /// The levels of what is logged.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+    impl Subscriber for Levels {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_away_is_told_of_once_and_so_is_its_return() {
+        let moods = [true, false, false, false, true, true, false];
+        let inner = Moody(Mutex::new(moods.into()));
+        let exporter = ToldOnce { inner, is_away: AtomicBool::new(false) };
+        let levels = Levels::default();
+        let _listening = tracing::subscriber::set_default(levels.clone());
+        for is_there in moods {
+            assert_eq!(exporter.export(Vec::new()).await.is_ok(), is_there);
+        }
+        let (away, back) = (tracing::Level::WARN, tracing::Level::INFO);
+        assert_eq!(*levels.0.lock(), [away, back, away]);
+    }
+}
