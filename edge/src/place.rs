@@ -203,7 +203,7 @@ impl BatchCall for Intake {
     async fn call(&self, _product: Bytes, items: Vec<Placement>, mut answers: Answers<Answer>) {
         let latest = items.iter().map(|item| item.deadline).max();
         let deadline = latest.expect("the batcher sends no empty batch");
-        items.iter().for_each(|_| self.budget.deposit());
+        self.budget.deposit(items.len());
         let mut pause_max = PAUSE_FIRST;
         let status = loop {
             let attempt = self.attempt(&items, deadline, &mut answers);

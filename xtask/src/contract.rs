@@ -24,8 +24,8 @@ pub fn baseline() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// Takes today's contract, and what today's shop leaves, as the baseline. A contract that breaks the last baseline is refused: remove
-/// that file first, and say in CHANGELOG.md what is broken.
+/// Takes today's contract, and what today's shop leaves, as the baseline. A contract that breaks the
+/// last one is refused: remove that file first, and say in CHANGELOG.md what is broken.
 pub fn take_baseline() -> Result<()> {
     let buf = tool::buf()?;
     let buf = || {

@@ -32,7 +32,7 @@ pub fn faults(manifests: &Manifests, programs: &Programs) -> Vec<String> {
                 let mut found = said;
                 if let Some(served) = &served {
                     found.extend(probes(&container, served));
-                    found.extend(end(&object["spec"]["template"]["spec"], &container, served));
+                    found.extend(end(&object["spec"]["template"]["spec"], served));
                     found.extend(certificates(object, &container));
                 }
                 faults.extend(found.iter().map(|fault| format!("{}: {fault}", title(object))));
@@ -111,8 +111,8 @@ fn probes(container: &Container<'_>, served: &Served) -> Vec<String> {
     faults
 }
 
-/// A pod is given as long as its goodbye takes, and its process hears of it after its callers.
-fn end(pod: &Json, container: &Container<'_>, served: &Served) -> Vec<String> {
+/// A pod is given as long as its goodbye takes, and that is long enough for its callers to hear.
+fn end(pod: &Json, served: &Served) -> Vec<String> {
     let mut faults = Vec::new();
     let seconds = |value: &Json| value.as_u64().map(Duration::from_secs);
     if served.drain_wait < LEAVING {

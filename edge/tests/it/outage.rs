@@ -27,7 +27,7 @@ use crate::{
 
 const WATCH_ORDER: &str = "order.v1.OrderService/WatchOrder";
 /// Modest traffic, at which a floor of retries weighs most.
-const REQUESTS: u32 = 100;
+const REQUESTS: u32 = 150;
 const PACE: Duration = Duration::from_millis(40);
 
 /// Places everybody's order.
