@@ -299,10 +299,11 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 0..100 {
             call(&breaker, Verdict::Broken);
-            advance(WINDOW / (VOLUME_MIN - 1)).await;
+            advance(WINDOW / (VOLUME_MIN - 2)).await;
         }
         assert_eq!(breaker.state(), State::Closed);
         // What was well goes bucket by bucket, and does not vanish at a border.
+        let breaker = Breaker::default();
         calls(&breaker, 20, Verdict::Well);
         advance(WINDOW - 2 * BUCKET).await;
         calls(&breaker, 19, Verdict::Broken);
