@@ -72,7 +72,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Phase {
-    Closed(Window),
+    Closed(Box<Window>),
     Open { until: Instant, ailing: bool },
     HalfOpen { probes_left: u32, until: Instant, ailing: bool },
 }
@@ -90,7 +90,7 @@ pub enum Leave {
 
 impl Default for Breaker {
     fn default() -> Self {
-        let phase = Phase::Closed(Window::default());
+        let phase = Phase::Closed(Box::default());
         Self(Mutex::new(Inner { born: Instant::now(), age: 0, phase }))
     }
 }
@@ -159,13 +159,13 @@ impl Breaker {
                 }
             }
             Phase::HalfOpen { .. } => match verdict {
-                Verdict::Well => inner.turn(Phase::Closed(Window::default())),
+                Verdict::Well => inner.turn(Phase::Closed(Box::default())),
                 Verdict::Ailing => inner.open(true),
                 Verdict::Broken => inner.open(false),
             },
             // It was asked for want of a better way, and it is well again.
             Phase::Open { .. } if verdict == Verdict::Well => {
-                inner.turn(Phase::Closed(Window::default()));
+                inner.turn(Phase::Closed(Box::default()));
             }
             Phase::Open { .. } => {}
         }
