@@ -10,6 +10,7 @@ pub mod manifests;
 pub mod network;
 pub mod pools;
 pub mod program;
+pub mod redis;
 pub mod schema;
 pub mod workload;
 
@@ -54,5 +55,6 @@ pub fn faults_of(manifests: &Manifests, programs: &Programs) -> Vec<String> {
     faults.extend(workload::faults(manifests, programs));
     faults.extend(network::faults(manifests, programs));
     faults.extend(pools::faults(manifests, programs));
+    faults.extend(redis::faults(&redis::commands(manifests)));
     faults
 }
