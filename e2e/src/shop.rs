@@ -1,7 +1,7 @@
 //! The shop and its operator.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -99,7 +99,11 @@ impl Shop {
         all.extend(env.iter().map(|(service, name, value)| {
             (Some(*service), (*name).to_owned(), (*value).to_owned())
         }));
-        let mesh = Mesh::start_throwaway(programs()?, all).await?;
+        Self::open(Mesh::start_throwaway(programs()?, all).await?).await
+    }
+
+    /// The shop of a mesh that serves.
+    pub async fn open(mesh: Mesh) -> Result<Self> {
         let endpoint = mesh.address().endpoint(Service::Edge).to_owned();
         let channel = Channel::from_shared(endpoint)?.tcp_nodelay(true).connect_lazy();
         let folder = mesh.address().logs.clone();
@@ -135,6 +139,11 @@ impl Shop {
             });
         });
         started.await.context("the thread that opens the shop panicked")?
+    }
+
+    /// The files of this shop's runs: logs, and what was made in bulk.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// A token of somebody who has an account.
@@ -256,8 +265,8 @@ pub fn authorized<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
-/// The folder of the five programs, built as this test was.
-fn programs() -> Result<PathBuf> {
+/// The folder of the five programs, built as this one was.
+pub fn programs() -> Result<PathBuf> {
     static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     built.clone().map_err(anyhow::Error::msg)
@@ -266,8 +275,12 @@ fn programs() -> Result<PathBuf> {
 /// `cargo test` builds no programs of other crates; a build that is fresh costs a moment. Release
 /// programs are those that `up` runs, and `cargo xtask test --release` has built them.
 fn build() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("target/debug/deps/it")?.to_owned();
+    let us = std::env::current_exe()?;
+    let folder = us.parent().context("a program lies in a folder")?;
+    // Tests lie in target/debug/deps, programs beside it.
+    let is_test = folder.file_name().is_some_and(|name| name == "deps");
+    let folder = if is_test { folder.parent().context("target/debug")? } else { folder };
+    let folder = folder.to_owned();
     if !cfg!(debug_assertions) {
         return Ok(folder);
     }

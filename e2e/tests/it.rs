@@ -33,12 +33,16 @@ mod life;
 #[cfg(not(debug_assertions))]
 #[path = "it/main_job.rs"]
 mod main_job;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/privacy.rs"]
 mod privacy;
 #[path = "it/purchase.rs"]
 mod purchase;
 #[path = "it/races.rs"]
 mod races;
+#[path = "it/roll.rs"]
+mod roll;
 #[path = "it/rubbish.rs"]
 mod rubbish;
 #[path = "it/sale.rs"]
@@ -47,6 +51,10 @@ mod sale;
 #[cfg(not(debug_assertions))]
 #[path = "it/scenarios.rs"]
 mod scenarios;
+#[path = "it/traces.rs"]
+mod traces;
+#[path = "it/upgrade.rs"]
+mod upgrade;
 #[path = "it/web.rs"]
 mod web;
 #[path = "it/webhooks.rs"]

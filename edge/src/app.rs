@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use firstcome_mesh::{
-    Shutdown, open_files,
+    Shutdown, metrics as mesh_metrics, open_files,
     server::{Listeners, probes},
     upstream,
 };
@@ -18,7 +18,7 @@ use crate::{
     dispatch::Ways,
     forward::{Forward, Peer},
     limiter::SWEEP_INTERVAL,
-    listen,
+    listen, metrics,
     place::Place,
     reflection,
     route::Table,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The name by which health knows the edge.
-pub const NAME: &str = "firstcome-edge";
+pub const NAME: &str = access::Peer::Edge.program();
 
 /// The edge.
 pub struct App {
@@ -44,6 +44,8 @@ pub struct App {
 impl App {
     /// Puts the edge together; connects to nobody yet. Streams end when `shutdown` begins.
     pub fn build(config: Config, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        mesh_metrics::begin(NAME);
+        metrics::begin();
         let credentials = config.serve.tls.open()?;
         let peer = |peer: access::Peer, endpoint: &str| {
             let channel = upstream::channel_to(peer, endpoint, credentials.as_ref());
@@ -83,6 +85,7 @@ impl App {
             rush,
             forward,
             revocations: revocations.clone(),
+            shutdown: shutdown.clone(),
             local: local.routes().prepare(),
             call_deadline: config.call_deadline,
         });
@@ -112,10 +115,13 @@ impl App {
         tokio::spawn(sweep(Arc::clone(&self.stack), shutdown.clone()));
 
         let stop = shutdown.clone();
-        let health = self.health;
+        let mut health = self.health;
         let serving = listen::serve(calls, self.stack, async move {
-            stop.begun().await;
+            stop.leaving().await;
             health.set_service_status(NAME, ServingStatus::NotServing).await;
+            stop.begun().await;
+            // Whoever follows our health would never leave by itself.
+            health.clear_service_status(NAME).await;
         });
         let all = async {
             serving.await;
@@ -157,7 +163,7 @@ async fn become_ready(
     };
     tokio::select! {
         biased; // no readiness is told after the end
-        () = shutdown.begun() => {}
+        () = shutdown.leaving() => {}
         () = work => {}
     }
 }

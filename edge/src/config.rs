@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
-    config::{Logs, Serve, Validate},
+    config::{Logs, Serve, Share, Validate},
     server::probes::Healthy,
+    upstream,
 };
 use firstcome_proto::UserId;
 use http::HeaderValue;
@@ -16,6 +17,9 @@ use crate::{address::Network, limiter::Rate};
 /// The longest a unary call may take, also when the caller asks for longer: above the slowest
 /// honest payment, below what a person waits for.
 const CALL_DEADLINE_DEFAULT: &str = "15s";
+/// One call in a hundred: in a rush some of every batch, and so each step of it, at a cost that
+/// does not show.
+const TRACED_SHARE_DEFAULT: &str = "0.01";
 /// Calls whose answer has not begun. At about 4 KiB each this is 160 MiB: above a whole rush that
 /// arrives in one second, below what would swap.
 const CALLS_MAX_DEFAULT: usize = 40_000;
@@ -82,7 +86,8 @@ pub struct Config {
     #[command(flatten)]
     pub serve: Serve,
 
-    /// The user service, as in http://127.0.0.1:9101.
+    /// The user service, as in http://127.0.0.1:9101. Several are separated by commas; a name is
+    /// looked up every few seconds, and each of its addresses called.
     #[arg(long, env = "FIRSTCOME_USER_ENDPOINT")]
     pub user_endpoint: String,
 
@@ -139,6 +144,11 @@ pub struct Config {
     #[arg(long, env = "FIRSTCOME_EXEMPT_USERS", value_delimiter = ',')]
     pub exempt_users: Vec<UserId>,
 
+    /// The share of all calls that are traced where spans are exported, from 0 to 1. The variable
+    /// is OpenTelemetry's own.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = TRACED_SHARE_DEFAULT)]
+    pub traced_share: Share,
+
     /// The longest a unary call may take.
     #[arg(long, env = "FIRSTCOME_CALL_DEADLINE", default_value = CALL_DEADLINE_DEFAULT,
           value_parser = humantime::parse_duration)]
@@ -187,6 +197,7 @@ impl Config {
     fn faults(&self) -> Vec<String> {
         // Not those of where it listens: the public port is open to everybody.
         let mut faults = self.serve.tls.faults();
+        faults.extend(self.serve.faults.faults());
         let endpoints = [
             ("user", &self.user_endpoint),
             ("inventory", &self.inventory_endpoint),
@@ -194,9 +205,8 @@ impl Config {
             ("payment", &self.payment_endpoint),
         ];
         for (name, endpoint) in endpoints {
-            let uri = endpoint.parse::<http::Uri>().ok();
-            if !uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
-                faults.push(format!("{name}-endpoint {endpoint:?} is not an http:// address"));
+            if let Err(fault) = upstream::check(endpoint) {
+                faults.push(format!("{name}-endpoint: {fault}"));
             }
         }
         if !self.exempt_users.is_empty() && !self.development {

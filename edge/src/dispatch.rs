@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firstcome_mesh::Deadline;
+use firstcome_mesh::{Deadline, Shutdown};
 use firstcome_proto::{Reason, Refusal, edge_v1::GetMyPageRequest};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request};
@@ -40,6 +40,8 @@ pub struct Ways {
     pub rush: Option<RushView>,
     /// For streams that outlast a look at their token.
     pub revocations: Revocations,
+    /// Ends them.
+    pub shutdown: Shutdown,
     /// Health and reflection.
     pub local: Routes,
     /// The longest a unary call may take.
@@ -145,7 +147,8 @@ impl Ways {
         Ok(match known.filter(|_| route.streaming) {
             Some(known) => {
                 let (session, revocations) = (known.identity.session, self.revocations.clone());
-                response.map(|body| while_living(body, revocations, session))
+                let shutdown = self.shutdown.clone();
+                response.map(|body| while_living(body, revocations, session, shutdown))
             }
             None => response,
         })

@@ -25,7 +25,7 @@ use crate::{
 /// A browser asks again after this long whether it may call.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
 /// What a page may send. A wildcard would not cover `authorization`.
-const PAGE_HEADERS: [HeaderName; 9] = [
+const PAGE_HEADERS: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
     header::ACCEPT_LANGUAGE,
@@ -34,7 +34,6 @@ const PAGE_HEADERS: [HeaderName; 9] = [
     HeaderName::from_static("x-user-agent"),
     HeaderName::from_static("connect-protocol-version"),
     HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
 ];
 
 /// Which origins' pages may call, and what they may see.

@@ -2,19 +2,22 @@
 //! one whole message and a few headers that we chose; what comes out is the service's answer.
 
 use std::{
-    error::Error as _,
     net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use firstcome_mesh::{Deadline, identity, retry::Retry};
+use firstcome_mesh::{
+    Deadline, identity,
+    retry::Retry,
+    upstream::{self, Channel},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use http_body::Frame;
 use http_body_util::Full;
-use tonic::{Status, TimeoutExpired, body::Body, transport::Channel};
-use tower::{Service as _, ServiceExt as _};
+use tonic::{Status, body::Body};
+use tower::Service as _;
 
 use crate::{
     route::{Route, Upstream},
@@ -24,13 +27,8 @@ use crate::{
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 /// What a caller may say to the services. Everything else stays outside, whatever its spelling:
-/// identities, tokens, cookies, hop-by-hop headers.
-const PASSED_INWARD: [HeaderName; 4] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    header::USER_AGENT,
-    header::ACCEPT_LANGUAGE,
-];
+/// identities, tokens, cookies, hop-by-hop headers; traces, of which the edge tells what it chose.
+const PASSED_INWARD: [HeaderName; 2] = [header::USER_AGENT, header::ACCEPT_LANGUAGE];
 
 /// The channels to the services, and how often each may be called again.
 pub struct Forward {
@@ -133,28 +131,14 @@ async fn send(
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
 
-    let answering = async {
-        channel.ready().await?;
-        channel.call(request).await
-    };
-    match tokio::time::timeout_at(deadline.instant(), answering).await {
+    // A channel is always ready; what it cannot carry it refuses.
+    match tokio::time::timeout_at(deadline.instant(), channel.call(request)).await {
         Ok(Ok(response)) => outward(response),
         // The channel reads the deadline too, and may be a hair faster.
-        Ok(Err(fault)) if has_timed_out(&fault) => Err(wire::deadline_exceeded().into()),
+        Ok(Err(fault)) if upstream::has_timed_out(&fault) => Err(wire::deadline_exceeded().into()),
         Ok(Err(_)) => Err(wire::upstream_unavailable().into()),
         Err(_) => Err(wire::deadline_exceeded().into()),
     }
-}
-
-fn has_timed_out(fault: &tonic::transport::Error) -> bool {
-    let mut cause = fault.source();
-    while let Some(fault) = cause {
-        if fault.is::<TimeoutExpired>() {
-            return true;
-        }
-        cause = fault.source();
-    }
-    false
 }
 
 /// The answer as the caller gets it: unchanged, unless it has no end or no reason.
@@ -222,6 +206,9 @@ mod tests {
             ("cookie", "a=b"),
             ("connection", "close"),
             ("grpc-timeout", "99H"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("tracestate", "a=b"),
+            ("baggage", "a=b"),
             ("user-agent", "shop/1"),
         ] {
             outside.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());

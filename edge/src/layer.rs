@@ -13,6 +13,8 @@ use crate::{
     wire::{self, Response},
 };
 
+pub mod trace;
+
 pub mod catch_panic;
 pub mod declared_size;
 pub mod shed;
@@ -29,7 +31,7 @@ pub type Verdict<F> = Either<Ready<Result<Response, Infallible>>, F>;
 
 /// The verdict of a layer that refuses.
 pub fn refuse<F>(refusal: Refusal) -> Verdict<F> {
-    Either::Left(std::future::ready(Ok(wire::refused(&refusal.into()))))
+    Either::Left(std::future::ready(Ok(wire::refused_because(refusal))))
 }
 
 /// The same, of a call that may be counted.

@@ -30,6 +30,7 @@ pub mod webhook;
 
 pub mod address;
 pub mod limiter;
+pub mod metrics;
 pub mod pages;
 pub mod reflection;
 pub mod route;

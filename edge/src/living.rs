@@ -1,5 +1,5 @@
-//! A stream that ends with the session whose token opened it: a token is looked at once, and a
-//! stream may last for hours after.
+//! A stream that ends with the session whose token opened it, because a token is looked at once and
+//! a stream may last for hours after; and with the edge, which would wait for it in vain.
 
 use std::{
     pin::Pin,
@@ -7,16 +7,28 @@ use std::{
 };
 
 use bytes::Bytes;
+use firstcome_mesh::Shutdown;
 use firstcome_proto::{Refusal, SessionId};
 use futures::future::BoxFuture;
 use http_body::Frame;
 use tonic::{Status, body::Body};
 
-use crate::{token::revocations::Revocations, wire};
+use crate::{token::revocations::Revocations, watch, wire};
 
-/// The body, until the session has ended; then TOKEN_REVOKED. Dropping the body tells the service.
-pub fn while_living(body: Body, revocations: Revocations, session: SessionId) -> Body {
-    let ended = Box::pin(revocations.ended(session));
+/// The body, until the session has ended, then TOKEN_REVOKED; or until the edge stops, then
+/// OVERLOADED, and another edge goes on. Dropping the body tells the service.
+pub fn while_living(
+    body: Body,
+    revocations: Revocations,
+    session: SessionId,
+    shutdown: Shutdown,
+) -> Body {
+    let ended = Box::pin(async move {
+        tokio::select! {
+            refusal = revocations.ended(session) => refusal,
+            () = shutdown.begun() => watch::stopping(),
+        }
+    });
     Body::new(WhileLiving { body: Some(body), ended })
 }
 

@@ -27,8 +27,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: config::Config) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals()?;
     let serve = config.serve.clone();
+    let _traces = telemetry::export(&serve.traces, app::NAME)?;
+    let shutdown = Shutdown::on_signals(serve.drain_wait)?;
     let app = App::build(config, &shutdown)?;
     let listeners = Listeners::bind(&serve).await;
     app.serve(listeners, shutdown, serve.drain_timeout).await

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use firstcome_mesh::{
     Answers, BatchCall, Batcher, Deadline,
     batcher::{Limits, Outcome},
+    retry::Budget,
+    upstream::Channel,
 };
 use firstcome_proto::{
     Reason, Refusal, UserId,
@@ -20,10 +22,12 @@ use firstcome_proto::{
 use http::HeaderMap;
 use prost::Message as _;
 use rand::RngExt as _;
-use tonic::{Code, Status, transport::Channel};
-use tower::retry::budget::{Budget as _, TpsBudget};
+use tonic::{Code, Status};
 
-use crate::wire::{self, Response};
+use crate::{
+    metrics::METRICS,
+    wire::{self, Response},
+};
 
 /// An honest request of ten lines has about 1 KiB. 512 of four times that still fit into one call,
 /// and nobody gets a way past the others by being large.
@@ -32,11 +36,8 @@ const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// The pauses before a call is made again: jittered, doubled, and never above the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_LONGEST: Duration = Duration::from_millis(500);
-/// Retries may add this share to the calls, and so many a second whatever the traffic: enough for
-/// a few products to wait out a restart, too little to hurt one.
-const BUDGET_WINDOW: Duration = Duration::from_secs(10);
-const BUDGET_FLOOR_PER_S: u32 = 20;
-const BUDGET_SHARE: f32 = 0.2;
+/// Who waits for `order` to come back is told before its own time is over.
+const TOLD_BEFORE_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Places orders.
 pub struct Place {
@@ -47,8 +48,9 @@ impl Place {
     /// Through this channel to `order`, gathered like this.
     pub fn new(order: Channel, gathered: Limits) -> Self {
         let intake = Intake {
-            client: OrderIntakeServiceClient::new(order),
-            budget: Arc::new(TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR_PER_S, BUDGET_SHARE)),
+            client: OrderIntakeServiceClient::new(order.clone()),
+            order,
+            budget: Budget::default(),
         };
         Self { gathered: Batcher::new(intake, gathered) }
     }
@@ -68,7 +70,7 @@ impl Place {
         Ok(match outcome.map_err(Refusal::from)? {
             Ok(response) => Told { response: wire::answer_with(&response), fate: Fate::Placed },
             Err(refused) => {
-                let response = wire::refused_with(&refused.headers);
+                let response = wire::refused_with(refused.reason, &refused.headers);
                 Told { response, fate: Fate::Refused(refused.reason) }
             }
         })
@@ -98,7 +100,7 @@ impl Told {
     /// A refusal of our own.
     pub fn refused(refusal: Refusal) -> Self {
         let fate = Fate::Refused(refusal.reason());
-        Self { response: wire::refused(&refusal.into()), fate }
+        Self { response: wire::refused_because(refusal), fate }
     }
 
     /// An answer made elsewhere, or a status instead of one.
@@ -186,10 +188,13 @@ struct Refused {
 #[derive(Clone)]
 struct Intake {
     client: OrderIntakeServiceClient<Channel>,
-    budget: Arc<TpsBudget>,
+    order: Channel,
+    budget: Budget,
 }
 
 impl BatchCall for Intake {
+    const HOP: &'static str = "edge_to_order";
+
     /// The product's id, as the buyer wrote it.
     type Key = Bytes;
     type Item = Placement;
@@ -198,12 +203,13 @@ impl BatchCall for Intake {
     async fn call(&self, _product: Bytes, items: Vec<Placement>, mut answers: Answers<Answer>) {
         let latest = items.iter().map(|item| item.deadline).max();
         let deadline = latest.expect("the batcher sends no empty batch");
+        self.budget.deposit(items.len());
         let mut pause_max = PAUSE_FIRST;
         let status = loop {
             let attempt = self.attempt(&items, deadline, &mut answers);
             let ended = tokio::time::timeout_at(deadline.instant(), attempt).await;
             if answers.waiting().is_empty() {
-                return self.budget.deposit();
+                return;
             }
             let status = match ended {
                 Ok(Ok(())) => wire::upstream_unavailable().into(), // it forgot some of them
@@ -211,13 +217,14 @@ impl BatchCall for Intake {
                 Ok(Err(_)) | Err(_) => wire::deadline_exceeded().into(),
             };
             let pause = rand::rng().random_range(pause_max / 2..pause_max);
-            if status.code() != Code::Unavailable
-                || deadline.left() <= pause
-                || !self.budget.withdraw()
-            {
+            if status.code() != Code::Unavailable || deadline.left() <= pause {
                 break status;
             }
+            METRICS.place_retries.inc();
             tokio::time::sleep(pause).await;
+            if !self.may_try_again(deadline).await {
+                break status;
+            }
             pause_max = (pause_max * 2).min(PAUSE_LONGEST);
         };
         let headers = wire::trailers(&status);
@@ -227,6 +234,16 @@ impl BatchCall for Intake {
 }
 
 impl Intake {
+    /// Whether what failed may be sent again. While `order` is away nothing is sent, and its coming
+    /// back is waited for: that spares it more than any budget, and costs none.
+    async fn may_try_again(&self, deadline: Deadline) -> bool {
+        if self.order.is_ready() {
+            return self.budget.withdraw();
+        }
+        let patience = deadline.left().saturating_sub(TOLD_BEFORE_DEADLINE);
+        tokio::time::timeout(patience, self.order.until_ready()).await.is_ok()
+    }
+
     /// Sends what still waits, and hands out the answers as they come.
     async fn attempt(
         &self,

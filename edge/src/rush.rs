@@ -85,7 +85,7 @@ async fn show(
     let last = loop {
         tokio::select! {
             () = outlet.closed() => return, // the onlooker left
-            () = shutdown.begun() => break watch::stopping(),
+            () = shutdown.begun() => break watch::stopping().into(),
             heard = hear(&mut news) => match heard {
                 Ok(stock) => shelf.put(stock),
                 Err(status) => break status,

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::Router;
+use firstcome_mesh::{metrics::calls::ObserveLayer, server::inject::InjectLayer};
 use http::Request;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
@@ -14,9 +15,15 @@ use crate::{
     dispatch::{Dispatch, Ways},
     door::{self, Door},
     layer::{
-        address_limit::AddressLimitLayer, admit::AdmitLayer, authenticate::AuthenticateLayer,
-        authorize::AuthorizeLayer, catch_panic::CatchPanicLayer, declared_size::DeclaredSizeLayer,
-        shed::ShedLayer, user_limit::UserLimitLayer,
+        address_limit::AddressLimitLayer,
+        admit::AdmitLayer,
+        authenticate::AuthenticateLayer,
+        authorize::AuthorizeLayer,
+        catch_panic::CatchPanicLayer,
+        declared_size::DeclaredSizeLayer,
+        shed::ShedLayer,
+        trace::{Sampler, TraceLayer},
+        user_limit::UserLimitLayer,
     },
     limiter::Limits,
     pages,
@@ -31,7 +38,9 @@ use crate::{
 pub struct Stack {
     cors: CorsLayer,
     pages: Router,
+    trace: TraceLayer,
     shed: ShedLayer,
+    faults: InjectLayer,
     proxies: TrustedProxies,
     table: Table,
     tally: Option<Arc<Tally>>,
@@ -54,7 +63,9 @@ impl Stack {
         Self {
             cors: door::cors(config),
             pages: pages::pages(),
+            trace: TraceLayer { sampler: sampler(config), table: table.clone() },
             shed: ShedLayer::new(config.calls_max),
+            faults: InjectLayer::new(&config.serve.faults.inject_faults),
             proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             table,
             tally,
@@ -111,12 +122,18 @@ impl Stack {
             .layer(self.addresses.clone())
             .service(self.webhooks.clone());
         let calls = ServiceBuilder::new()
-            // Outermost: a panic in any layer below is that call's fault, not its connection's.
+            // On top: whatever is refused below is a part of the trace too.
+            .layer(self.trace.clone())
+            // Whatever becomes of a call is counted, a panic's answer too.
+            .layer(ObserveLayer)
+            // A panic in any layer below is that call's fault, not its connection's.
             .layer(CatchPanicLayer)
             // Costs one look at a header, and what it refuses takes no place below.
             .layer(DeclaredSizeLayer)
             // Before anything that waits or computes: a full edge must refuse at no cost.
             .layer(self.shed.clone())
+            // As if all below had failed; a call that is late on purpose has its place.
+            .layer(self.faults.clone())
             // From here on a request is a call: it has an address, and a route or none; and what
             // becomes of an order is counted.
             .layer(admit)
@@ -138,4 +155,10 @@ impl Stack {
         self.addresses.limits.sweep();
         self.users.limits.sweep();
     }
+}
+
+/// Where nothing is exported there is nothing to decide.
+fn sampler(config: &Config) -> Option<Arc<Sampler>> {
+    config.serve.traces.otlp_endpoint.as_ref()?;
+    Some(Arc::new(Sampler::new(config.traced_share)))
 }

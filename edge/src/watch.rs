@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firstcome_mesh::Shutdown;
+use firstcome_mesh::{Shutdown, upstream::Channel};
 use firstcome_proto::{
     Reason, Refusal,
     inventory_v1::{WatchStockRequest, stock_service_client::StockServiceClient},
@@ -23,7 +23,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
-use tonic::{Status, body::Body, transport::Channel};
+use tonic::{Status, body::Body};
 
 use crate::wire::{self, Response};
 
@@ -148,7 +148,7 @@ impl Inner {
         loop {
             let fault = tokio::select! {
                 () = feed.closed() => None,
-                () = self.shutdown.begun() => Some(stopping()),
+                () = self.shutdown.begun() => Some(stopping().into()),
                 fault = self.relay(&product, &feed, &mut failures) => Some(wire::documented(fault)),
             };
             let Some(fault) = fault else {
@@ -232,8 +232,8 @@ fn update_interval(watchers: usize) -> Duration {
 }
 
 /// The end of every stream when the edge ends.
-pub fn stopping() -> Status {
-    Refusal::because(Reason::Overloaded, "the edge is stopping").retry_after(RETRY).into()
+pub fn stopping() -> Refusal {
+    Refusal::because(Reason::Overloaded, "the edge is stopping").retry_after(RETRY)
 }
 
 fn too_slow() -> Status {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use firstcome_mesh::{Deadline, retry::Retry};
+use firstcome_mesh::{Deadline, retry::Retry, upstream::Channel};
 use firstcome_proto::{
     Reason, Refusal,
     payment_v1::{ReceiveWebhookRequest, webhook_service_client::WebhookServiceClient},
@@ -26,7 +26,7 @@ use firstcome_proto::{
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tonic::{Status, body::Body, transport::Channel};
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use crate::{

@@ -151,9 +151,18 @@ pub fn refused(status: &Status) -> Response {
     response
 }
 
+/// The same, for a reason that is known: whoever counts refusals need not read it again.
+pub fn refused_because(refusal: Refusal) -> Response {
+    let reason = refusal.reason();
+    let mut response = refused(&refusal.into());
+    response.extensions_mut().insert(reason);
+    response
+}
+
 /// The same, of headers that [`trailers`] made for many.
-pub fn refused_with(status: &HeaderMap) -> Response {
+pub fn refused_with(reason: Reason, status: &HeaderMap) -> Response {
     let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(reason);
     *response.headers_mut() = status.clone();
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response

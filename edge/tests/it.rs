@@ -13,6 +13,8 @@ mod limits;
 mod my_page;
 #[path = "it/orders.rs"]
 mod orders;
+#[path = "it/outage.rs"]
+mod outage;
 #[path = "it/revocations.rs"]
 mod revocations;
 #[path = "it/rush.rs"]

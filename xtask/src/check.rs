@@ -21,6 +21,8 @@ const ROUNDS_VARIABLE: &str = "FIRSTCOME_RACE_ROUNDS";
 const STRIPE_MOCK_VARIABLE: &str = "FIRSTCOME_STRIPE_MOCK";
 /// Where e2e finds a browser.
 const CHROMIUM_VARIABLE: &str = "FIRSTCOME_CHROMIUM";
+/// Where e2e finds Prometheus, with promtool beside it.
+const PROMETHEUS_VARIABLE: &str = "FIRSTCOME_PROMETHEUS";
 /// Where the check of deploy/ finds what renders it.
 const KUSTOMIZE_VARIABLE: &str = "FIRSTCOME_KUSTOMIZE";
 /// Where user's tests find a Python with aiosmtpd.
@@ -244,12 +246,13 @@ fn contract_holds(skipped: &mut Vec<String>) -> Result<()> {
 /// A program that some tests want: where they find it, who looks for it, what is skipped without it.
 type Wanted = (&'static str, fn() -> Result<PathBuf>, &'static str);
 
-const WANTED: [Wanted; 5] = [
+const WANTED: [Wanted; 6] = [
     (GRPCURL_VARIABLE, tool::grpcurl, "the grpcurl story of e2e"),
     (STRIPE_MOCK_VARIABLE, tool::stripe_mock, "payment's test on stripe-mock"),
     (KUSTOMIZE_VARIABLE, tool::kustomize, "what breaks deploy/"),
     (AIOSMTPD_VARIABLE, tool::aiosmtpd, "user's tests on aiosmtpd"),
     (CHROMIUM_VARIABLE, tool::chromium, "the storefront in a browser"),
+    (PROMETHEUS_VARIABLE, tool::prometheus, "what Prometheus says of our dashboards and alerts"),
 ];
 
 fn every_test(skipped: &mut Vec<String>) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The contract as it was released: what was promised then must hold ever after.
+//! A release as it was: the contract whose promises must hold ever after, and what its shop leaves
+//! behind, which later programs must take over.
 
 use std::{
     fs,
@@ -8,7 +9,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{tool, workbench::root};
+use crate::{
+    tool,
+    workbench::{self, Profile, root},
+};
 
 /// An image of buf: the contract of the last release, comments left out. The folder's README.md
 /// says when it is renewed.
@@ -20,8 +24,8 @@ pub fn baseline() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// Takes today's contract as the baseline. One that breaks the last baseline is refused: remove
-/// that file first, and say in CHANGELOG.md what is broken.
+/// Takes today's contract, and what today's shop leaves, as the baseline. A contract that breaks the
+/// last one is refused: remove that file first, and say in CHANGELOG.md what is broken.
 pub fn take_baseline() -> Result<()> {
     let buf = tool::buf()?;
     let buf = || {
@@ -35,5 +39,7 @@ pub fn take_baseline() -> Result<()> {
     fs::create_dir_all(root().join(BASELINE).parent().unwrap_or(Path::new(".")))?;
     tool::run(buf().args(["build", "--exclude-source-info", "--output", BASELINE]))?;
     println!("{BASELINE} is today's contract; commit it");
-    Ok(())
+    // Debug builds, because it stops a process between two steps.
+    workbench::build(Profile::Tested)?;
+    tool::run(&mut Command::new(workbench::beside(Profile::Tested, "firstcome-baseline")?))
 }

@@ -4,6 +4,7 @@
 mod check;
 mod contract;
 mod example;
+mod revision;
 mod tool;
 mod workbench;
 
@@ -33,6 +34,9 @@ enum Command {
     /// Let 20 000 buyers storm a drop of 500, and check the books
     #[command(disable_help_flag = true)]
     Rush(Arguments),
+    /// Restart every process during a rush of 1 000 a second, and check that nobody noticed
+    #[command(disable_help_flag = true)]
+    Roll(Arguments),
     /// Check the books
     #[command(disable_help_flag = true)]
     Verify(Arguments),
@@ -44,7 +48,7 @@ enum Command {
     Prepare(Arguments),
     /// Hold what deploy/ says against what the programs take and clusters know, without a cluster
     Check,
-    /// Take today's contract as the one that later changes must keep; a release does
+    /// Take today's contract and schemas as those that later changes must keep; a release does
     Baseline,
     /// Write docs/api.md from the contract; --check only looks
     #[command(disable_help_flag = true)]
@@ -52,6 +56,9 @@ enum Command {
     /// Everything that CI runs
     Test(check::TestArgs),
 }
+
+/// Where the workbench is told of the programs of an older revision.
+const FROM_PROGRAMS: &str = "--from-programs";
 
 /// Passed on as they are; `--help` too.
 #[derive(clap::Args)]
@@ -77,6 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Baseline => return contract::take_baseline().map(|()| ExitCode::SUCCESS),
         Command::Up(passed) => ("up", Profile::Release, passed.arguments),
         Command::Rush(passed) => ("rush", Profile::Release, passed.arguments),
+        Command::Roll(passed) => ("roll", Profile::Release, passed.arguments),
         Command::Verify(passed) => ("verify", Profile::Release, passed.arguments),
         Command::Bench(passed) => ("bench", Profile::Release, passed.arguments),
         Command::Down(passed) => ("down", Profile::Any, passed.arguments),
@@ -86,6 +94,10 @@ fn run(command: Command) -> Result<ExitCode> {
     // Nobody waits minutes to read a page of help.
     let is_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
     let profile = if is_help { Profile::Any } else { profile };
+    // Before today's: both lie where cargo puts them, and the old ones are moved out of the way.
+    let old = if is_help { None } else { revision::build_named(&arguments)? };
+    let mut arguments = arguments;
+    arguments.extend(old.into_iter().flat_map(|programs| [FROM_PROGRAMS.into(), programs.into()]));
     workbench::build(profile)?;
     // Returns only when it fails: the workbench takes this process's place, signals and all.
     Err(workbench::replace_us(profile, name, &arguments))

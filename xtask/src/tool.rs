@@ -73,10 +73,20 @@ pub fn chromium() -> Result<PathBuf> {
     if !root().join("edge/web/node_modules").exists() {
         storefront()?;
     }
+    found_by_workbench("--browser")
+}
+
+/// Prometheus with its promtool, or why there is none.
+pub fn prometheus() -> Result<PathBuf> {
+    found_by_workbench("--prometheus")
+}
+
+/// What the workbench gets from the distribution.
+fn found_by_workbench(flag: &str) -> Result<PathBuf> {
     workbench::build(Profile::Tested)?;
     let mut finds = Command::new(workbench::program(Profile::Tested)?);
-    let output = finds.args(["tools", "--browser"]).stderr(Stdio::inherit()).output();
-    let output = output.context("look for a browser")?;
+    let output = finds.args(["tools", flag]).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("run tools {flag}"))?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() {
         bail!("{said}");

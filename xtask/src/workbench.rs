@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Error, Result, bail};
 
-/// The services and what drives them.
-const PACKAGES: [&str; 6] = [
-    "firstcome-workbench",
+/// What drives the services.
+const WORKBENCH: &str = "firstcome-workbench";
+/// The services; each package has a program of its name.
+pub const SERVICES: [&str; 5] = [
     "firstcome-user",
     "firstcome-inventory",
     "firstcome-order",
@@ -27,8 +28,8 @@ pub enum Profile {
     Release,
     /// The workbench alone, quickly.
     Dev,
-    /// Every program of the workspace with it, in dev, as the tests build them: one crate alone
-    /// would be built apart, with what it depends on.
+    /// Every program of the workspace with it, in dev, and the tests with them: apart, each would
+    /// build what it depends on once more, with other features.
     Tested,
     /// Whichever workbench there is; a dev one when there is none.
     Any,
@@ -38,13 +39,13 @@ pub enum Profile {
 pub fn build(profile: Profile) -> Result<()> {
     let arguments: Vec<&str> = match profile {
         Profile::Release => {
-            let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
-            ["build", "--release"].into_iter().chain(packages).collect()
+            let packages = SERVICES.iter().flat_map(|package| ["--package", package]);
+            ["build", "--release", "--package", WORKBENCH].into_iter().chain(packages).collect()
         }
-        Profile::Dev => vec!["build", "--package", PACKAGES[0]],
-        Profile::Tested => vec!["build", "--workspace", "--bins"],
+        Profile::Dev => vec!["build", "--package", WORKBENCH],
+        Profile::Tested => vec!["build", "--workspace", "--bins", "--tests"],
         Profile::Any if program(profile)?.exists() => return Ok(()),
-        Profile::Any => vec!["build", "--package", PACKAGES[0]],
+        Profile::Any => vec!["build", "--package", WORKBENCH],
     };
     let status = cargo().args(arguments).status().context("run cargo")?;
     if !status.success() {
@@ -69,8 +70,8 @@ pub fn replace_us(profile: Profile, command: &str, arguments: &[OsString]) -> Er
 /// The workbench of this profile.
 pub fn program(profile: Profile) -> Result<PathBuf> {
     let target = target_folder()?;
-    let release = target.join("release").join(PACKAGES[0]);
-    let debug = target.join("debug").join(PACKAGES[0]);
+    let release = target.join("release").join(WORKBENCH);
+    let debug = target.join("debug").join(WORKBENCH);
     Ok(match profile {
         Profile::Release => release,
         Profile::Dev | Profile::Tested => debug,

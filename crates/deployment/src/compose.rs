@@ -69,6 +69,19 @@ pub fn faults(compose: &Compose, programs: &Programs) -> Vec<String> {
     faults
 }
 
+/// Where its services serve, by their names.
+pub fn serving<'a>(
+    compose: &'a Compose,
+    programs: &Programs,
+) -> BTreeMap<&'a str, (Service, Served)> {
+    let ours = compose.services().filter_map(|(name, service)| {
+        let of = of_image(text(&service["image"]))?;
+        let (_, served) = programs.read(of, &words(&service["command"]), &env(service));
+        Some((name.as_str(), (of, served?)))
+    });
+    ours.collect()
+}
+
 /// What is named must be there, and named with its version.
 fn loose_ends(compose: &Compose, service: &Json) -> Vec<String> {
     let mut faults = Vec::new();

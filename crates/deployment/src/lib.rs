@@ -12,6 +12,7 @@ pub mod pools;
 pub mod program;
 pub mod redis;
 pub mod schema;
+pub mod scrape;
 pub mod workload;
 
 use std::path::Path;
@@ -39,6 +40,9 @@ pub const DEPLOYMENTS: [(&str, &[&str]); 2] = [
 /// The file that brings everything up on one machine.
 pub const COMPOSE_FILE: &str = "docker-compose.yml";
 
+/// What its Prometheus asks.
+pub const SCRAPE_FILE: &str = "deploy/prometheus/prometheus.yml";
+
 /// Renders one of [`DEPLOYMENTS`].
 pub fn render(root: &Path, kustomize: &Kustomize, overlays: &[&str]) -> Result<Manifests> {
     let mut rendered = String::new();
@@ -54,6 +58,7 @@ pub fn faults_of(manifests: &Manifests, programs: &Programs) -> Vec<String> {
     let mut faults = schema::faults(manifests);
     faults.extend(workload::faults(manifests, programs));
     faults.extend(network::faults(manifests, programs));
+    faults.extend(scrape::faults_of_pods(manifests, programs));
     faults.extend(pools::faults(manifests, programs));
     faults.extend(redis::faults(&redis::commands(manifests)));
     faults

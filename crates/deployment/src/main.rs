@@ -4,12 +4,12 @@ use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use firstcome_deployment::{
-    COMPOSE_FILE, DEPLOYMENTS,
+    COMPOSE_FILE, DEPLOYMENTS, SCRAPE_FILE,
     compose::{self, Compose},
     faults_of,
     manifests::Kustomize,
     program::Programs,
-    render,
+    render, scrape,
 };
 use firstcome_local::Checkout;
 
@@ -35,8 +35,11 @@ fn run() -> Result<usize> {
     let mut found = 0;
 
     let text = fs::read_to_string(root.join(COMPOSE_FILE)).context(COMPOSE_FILE)?;
-    let faults = compose::faults(&Compose::read(&text).context(COMPOSE_FILE)?, &programs);
-    found += tell(COMPOSE_FILE, &faults);
+    let composed = Compose::read(&text).context(COMPOSE_FILE)?;
+    found += tell(COMPOSE_FILE, &compose::faults(&composed, &programs));
+    let text = fs::read_to_string(root.join(SCRAPE_FILE)).context(SCRAPE_FILE)?;
+    let asked = scrape::read(&text).context(SCRAPE_FILE)?;
+    found += tell(SCRAPE_FILE, &scrape::faults(&asked, &composed, &programs));
 
     let kustomize = Kustomize::find()
         .context("no kubectl on PATH, and FIRSTCOME_KUSTOMIZE names no program")?;

@@ -17,11 +17,12 @@ pub const PREFIX: &str = "FIRSTCOME_";
 /// What others read in our processes, and we set: the allocator, and the runtime.
 const FOREIGN: [&str; 2] = ["MIMALLOC_PURGE_DELAY", "TOKIO_WORKER_THREADS"];
 /// Values in place of secrets that are known elsewhere only: each is of the form that is wanted.
-const SAMPLES: [(&str, &str); 9] = [
+const SAMPLES: [(&str, &str); 10] = [
     ("FIRSTCOME_DATABASE_URL", "postgres://fc:secret@postgres.example/firstcome"),
     ("FIRSTCOME_SANDBOX_DATABASE_URL", "postgres://fc:secret@postgres.example/firstcome"),
     ("FIRSTCOME_REDIS_URL", "redis-cluster://redis.example:6379"),
     ("FIRSTCOME_SMTP_URL", "smtps://shop:secret@mail.example"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4317"),
     ("FIRSTCOME_DATA_KEYS", "1:abababababababababababababababababababababababababababababababab"),
     ("FIRSTCOME_INDEX_KEY", "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"),
     ("FIRSTCOME_STRIPE_SECRET_KEY", "sk_test_of_nobody"),
@@ -45,6 +46,8 @@ pub struct Served {
     pub port: u16,
     /// The port for probes.
     pub health_port: Option<u16>,
+    /// How long it serves on for those who have not heard that it ends.
+    pub drain_wait: Duration,
     /// How long calls in flight may take to end.
     pub drain_timeout: Duration,
     /// Connections to Postgres, at most.
@@ -173,6 +176,7 @@ fn serving(serve: &config::Serve, connections: u32) -> Served {
     Served {
         port: serve.listen.port(),
         health_port: serve.health_listen.map(|address| address.port()),
+        drain_wait: serve.drain_wait,
         drain_timeout: serve.drain_timeout,
         connections,
     }

@@ -11,6 +11,8 @@ use crate::{
     program::{Programs, Served, of_image},
 };
 
+/// What Kubernetes needs until nobody is sent any more to a pod that ends.
+const LEAVING: Duration = Duration::from_secs(5);
 /// What a process needs after its drain to close what it has open, and Kubernetes to notice.
 const AFTER_DRAIN: Duration = Duration::from_secs(3);
 /// The kinds that have a template of pods.
@@ -33,7 +35,7 @@ pub fn faults(manifests: &Manifests, programs: &Programs) -> Vec<String> {
                 let mut found = said;
                 if let Some(served) = &served {
                     found.extend(probes(&container, served));
-                    found.extend(end(&object["spec"]["template"]["spec"], &container, served));
+                    found.extend(end(&object["spec"]["template"]["spec"], served));
                     found.extend(certificates(object, &container));
                 }
                 faults.extend(found.iter().map(|fault| format!("{}: {fault}", title(object))));
@@ -121,18 +123,18 @@ fn probes(container: &Container<'_>, served: &Served) -> Vec<String> {
     faults
 }
 
-/// A pod is given as long as its goodbye takes, and its process hears of it after its callers.
-fn end(pod: &Json, container: &Container<'_>, served: &Served) -> Vec<String> {
+/// A pod is given as long as its goodbye takes, and that is long enough for its callers to hear.
+fn end(pod: &Json, served: &Served) -> Vec<String> {
     let mut faults = Vec::new();
     let seconds = |value: &Json| value.as_u64().map(Duration::from_secs);
-    let pause = seconds(&container.json["lifecycle"]["preStop"]["sleep"]["seconds"]);
-    if pause.is_none() {
-        faults.push("there is no pause before its end (preStop sleep)".to_owned());
+    if served.drain_wait < LEAVING {
+        let have = served.drain_wait;
+        faults.push(format!("FIRSTCOME_DRAIN_WAIT is {have:?}; callers leave within {LEAVING:?}"));
     }
-    let wanted = pause.unwrap_or_default() + served.drain_timeout + AFTER_DRAIN;
+    let wanted = served.drain_wait + served.drain_timeout + AFTER_DRAIN;
     let grace = seconds(&pod["terminationGracePeriodSeconds"]).unwrap_or_default();
     if grace < wanted {
-        faults.push(format!("its grace is {grace:?}; pause, drain and rest take {wanted:?}"));
+        faults.push(format!("its grace is {grace:?}; wait, drain and rest take {wanted:?}"));
     }
     faults
 }

@@ -19,7 +19,10 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::streams::{self, Entry, Reading, Streams};
+use crate::{
+    streams::{self, Entry, Reading, Streams},
+    telling,
+};
 
 /// A message that failed so often is parked.
 pub const DELIVERIES_MAX: u64 = 5;
@@ -114,6 +117,7 @@ pub fn start<H: Handler>(
     settings: Settings,
     shutdown: &Shutdown,
 ) {
+    telling::begin_consuming();
     // Another one than any process ever had: entries of the dead are taken over, not inherited.
     let consumer = Uuid::new_v4().simple().to_string();
     for shard in 0..keys::EVENT_SHARDS {
@@ -246,6 +250,7 @@ impl<H: Handler> Reader<H> {
             let outcomes = self.handle(&events, waiting).await;
             let mut kept = Vec::new();
             for ((delivery, event), outcome) in events.into_iter().zip(outcomes) {
+                telling::acted(&outcome);
                 match outcome {
                     Outcome::Done => done.push(delivery.entry.id),
                     Outcome::Poison(why) => {
@@ -316,7 +321,10 @@ impl<H: Handler> Reader<H> {
             error,
         };
         match self.handler.park(parked).await {
-            Ok(()) => Some(entry.id.clone()),
+            Ok(()) => {
+                telling::parked();
+                Some(entry.id.clone())
+            }
             Err(error) => {
                 tracing::error!(entry = %entry.id, %error, "cannot park an event, it comes again");
                 None

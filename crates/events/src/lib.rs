@@ -14,6 +14,7 @@
 pub mod consumer;
 pub mod relay;
 pub mod streams;
+mod telling;
 
 pub use consumer::{Delivered, Handler, Outcome, Parked};
 pub use relay::{Claim, Lease, Outbox, Unpublished};

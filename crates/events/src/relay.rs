@@ -19,7 +19,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::streams::{self, Streams};
+use crate::{
+    streams::{self, Streams},
+    telling,
+};
 
 /// An event is told this soon after its commit. Several that gather meanwhile go together.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -116,6 +119,7 @@ pub trait Outbox: Clone + Send + Sync + 'static {
 
 /// Relays until the end begins. The service does not need Redis to start, nor to serve.
 pub async fn run<O: Outbox>(outbox: O, url: SecretString, streams: Streams, shutdown: Shutdown) {
+    telling::begin_relaying();
     let redis = loop {
         let connected = tokio::select! {
             connected = RedisPool::connect(url.expose_secret()) => connected,
@@ -192,7 +196,10 @@ impl<O: Outbox> Relay<O> {
                 failpoint::hit("relay.after_append");
                 let ids: Vec<i64> = events.iter().map(|event| event.outbox_id).collect();
                 match self.outbox.mark_published(&lease, &ids, &tail).await {
-                    Ok(true) => return i64::try_from(ids.len()).is_ok_and(|n| n >= EVENTS_MAX),
+                    Ok(true) => {
+                        telling::published(ids.len());
+                        return i64::try_from(ids.len()).is_ok_and(|n| n >= EVENTS_MAX);
+                    }
                     Ok(false) => tracing::warn!(shard = lease.shard, "lease was over, tell again"),
                     Err(fault) => tracing::warn!(%fault, "cannot save what was told, tell again"),
                 }
@@ -256,7 +263,10 @@ impl<O: Outbox> Relay<O> {
 
     async fn forget(&self, shard: u8, tail: &str) {
         match self.outbox.forget(shard, tail, LEASE).await {
-            Ok(events) => tracing::warn!(shard, events, "a stream has lost events, tell all again"),
+            Ok(events) => {
+                telling::lost();
+                tracing::warn!(shard, events, "a stream has lost events, tell all again");
+            }
             Err(fault) => tracing::warn!(%fault, shard, "a stream has lost events, look again"),
         }
     }

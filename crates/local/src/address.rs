@@ -12,7 +12,9 @@ use tonic::transport::Channel;
 use crate::{Certificates, Role, Service, certificates, process::Launch, secret::Secrets};
 
 /// On one's own machine nobody waits long for a goodbye.
-const DRAIN_TIMEOUT: &str = "5s";
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever watches over a replica's health hears at once that it leaves, and goes elsewhere.
+const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// What the sandbox of a private mesh signs its webhooks with. No secret to anybody who has this
 /// source, and it need not be: an event only makes payment look into the sandbox's own ledger.
@@ -31,8 +33,8 @@ pub struct Address {
     pub certificates: PathBuf,
     /// What personal data is sealed with.
     pub sealing: Sealing,
-    /// Where each service listens, as in `http://127.0.0.1:8080`.
-    pub endpoints: BTreeMap<Service, String>,
+    /// Where each replica of each service listens, as in `http://127.0.0.1:8080`.
+    pub endpoints: BTreeMap<Service, Vec<String>>,
     /// The Redis Cluster, in the form that the services read.
     pub redis_url: String,
     /// Where each role logs in.
@@ -62,9 +64,22 @@ impl Sealing {
 }
 
 impl Address {
-    /// Where a service listens, as in `http://127.0.0.1:8080`.
+    /// Where a service listens, as in `http://127.0.0.1:8080`: its first replica, which is the only
+    /// one unless more are wanted.
     pub fn endpoint(&self, service: Service) -> &str {
+        self.endpoints_of(service).first().expect("a service has a replica")
+    }
+
+    /// Where each replica of a service listens.
+    pub fn endpoints_of(&self, service: Service) -> &[String] {
         &self.endpoints[&service]
+    }
+
+    /// The same mesh as one that has, and knows, the first replica of each service only.
+    pub fn of_first_replicas(&self) -> Self {
+        let mut address = self.clone();
+        address.endpoints.values_mut().for_each(|endpoints| endpoints.truncate(1));
+        address
     }
 
     /// Where a role's rows are.
@@ -79,12 +94,16 @@ impl Address {
 
     /// A channel to a service as this peer. The edge's port is the public one, and in the clear.
     pub fn channel(&self, service: Service, caller: Peer) -> Result<Channel> {
-        let endpoint = self.endpoint(service);
+        self.channel_at(service, self.endpoint(service), caller)
+    }
+
+    /// A channel to the replica of a service that listens there.
+    pub fn channel_at(&self, service: Service, endpoint: &str, caller: Peer) -> Result<Channel> {
         if service == Service::Edge {
             return Ok(upstream::channel(endpoint)?);
         }
         let credentials = self.certificates().credentials(caller)?;
-        Ok(upstream::channel_to(service.peer(), endpoint, Some(&credentials))?)
+        Ok(upstream::connection_to(service.peer(), endpoint, Some(&credentials))?)
     }
 
     /// Runs one of a service's commands, as in `create-admin`, to its end.
@@ -108,15 +127,19 @@ impl Address {
 
     /// What it needs in its environment.
     pub fn env_of(&self, service: Service) -> Vec<(String, String)> {
-        let endpoint = |service| self.endpoint(service).to_owned();
+        let endpoints = |service| self.endpoints_of(service).join(",");
+        // The callers of the only one could not go elsewhere.
+        let is_alone = self.endpoints_of(service).len() == 1;
+        let drain_wait = if is_alone { Duration::ZERO } else { DRAIN_WAIT };
         let mut env = vec![
-            ("FIRSTCOME_LISTEN", endpoint(service).replace("http://", "")),
+            listen(self.endpoint(service)),
             ("FIRSTCOME_REDIS_URL", self.redis_url.clone()),
-            ("FIRSTCOME_USER_ENDPOINT", endpoint(Service::User)),
-            ("FIRSTCOME_INVENTORY_ENDPOINT", endpoint(Service::Inventory)),
-            ("FIRSTCOME_ORDER_ENDPOINT", endpoint(Service::Order)),
-            ("FIRSTCOME_PAYMENT_ENDPOINT", endpoint(Service::Payment)),
-            ("FIRSTCOME_DRAIN_TIMEOUT", DRAIN_TIMEOUT.to_owned()),
+            ("FIRSTCOME_USER_ENDPOINT", endpoints(Service::User)),
+            ("FIRSTCOME_INVENTORY_ENDPOINT", endpoints(Service::Inventory)),
+            ("FIRSTCOME_ORDER_ENDPOINT", endpoints(Service::Order)),
+            ("FIRSTCOME_PAYMENT_ENDPOINT", endpoints(Service::Payment)),
+            ("FIRSTCOME_DRAIN_TIMEOUT", format!("{}ms", DRAIN_TIMEOUT.as_millis())),
+            ("FIRSTCOME_DRAIN_WAIT", format!("{}ms", drain_wait.as_millis())),
             ("FIRSTCOME_DEVELOPMENT", "true".to_owned()),
             ("TOKIO_WORKER_THREADS", worker_threads().to_string()),
         ];
@@ -136,7 +159,7 @@ impl Address {
                 let sandbox = self.database_url(Role::Sandbox).to_owned();
                 env.push(("FIRSTCOME_SANDBOX_DATABASE_URL", sandbox));
                 // The sandbox's webhooks come in as a provider's would: through the public port.
-                let webhooks = format!("{}/webhooks/sandbox", endpoint(Service::Edge));
+                let webhooks = format!("{}/webhooks/sandbox", self.endpoint(Service::Edge));
                 env.push(("FIRSTCOME_SANDBOX_WEBHOOK_URL", webhooks));
                 let secret = SANDBOX_WEBHOOK_SECRET.to_owned();
                 env.push(("FIRSTCOME_SANDBOX_WEBHOOK_SECRET", secret));
@@ -152,6 +175,11 @@ impl Address {
         let more = self.env.iter().filter(|(of, _, _)| of.is_none_or(|of| of == service));
         env.chain(more.map(|(_, name, value)| (name.clone(), value.clone()))).collect()
     }
+}
+
+/// Where a process listens, as it is told.
+pub(crate) fn listen(endpoint: &str) -> (&'static str, String) {
+    ("FIRSTCOME_LISTEN", endpoint.replace("http://", ""))
 }
 
 /// Threads of each process for its tasks. Five services, their stores and whoever loads them share

@@ -18,10 +18,16 @@ const READY_POLL: Duration = Duration::from_millis(50);
 /// A service that cannot say how it is in this time is not ready.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Waits for the service that this runner has started at this address; an error when it has ended.
-pub async fn wait_until_ready(address: &Address, service: Service, runner: &Runner) -> Result<()> {
+/// Waits for the service that this runner has started, which listens at this endpoint; an error when
+/// it has ended.
+pub async fn wait_until_ready(
+    address: &Address,
+    service: Service,
+    endpoint: &str,
+    runner: &Runner,
+) -> Result<()> {
     let started = Instant::now();
-    while let Err(error) = ask_health(address, service).await {
+    while let Err(error) = ask_health(address, service, endpoint).await {
         runner.ensure_running().await?;
         if started.elapsed() > READY_TIMEOUT {
             bail!("{service} does not become ready: {error:#}{}", runner.log_tail());
@@ -31,8 +37,8 @@ pub async fn wait_until_ready(address: &Address, service: Service, runner: &Runn
     Ok(())
 }
 
-async fn ask_health(address: &Address, service: Service) -> Result<()> {
-    let mut health = HealthClient::new(address.channel(service, Peer::Operator)?);
+async fn ask_health(address: &Address, service: Service, endpoint: &str) -> Result<()> {
+    let mut health = HealthClient::new(address.channel_at(service, endpoint, Peer::Operator)?);
     let mut request = Request::new(HealthCheckRequest { service: service.name().to_owned() });
     request.set_timeout(HEALTH_TIMEOUT);
     let status = health.check(request).await?.into_inner().status();

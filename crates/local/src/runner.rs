@@ -1,6 +1,6 @@
 //! A place for one long-lived process: started, killed, and started again as it was.
 
-use std::{sync::Mutex as StdMutex, time::Duration};
+use std::{process::ExitStatus, sync::Mutex as StdMutex, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::Mutex;
@@ -29,6 +29,11 @@ impl Runner {
         Ok(())
     }
 
+    /// Starts something else from the next start on.
+    pub fn set_launch(&self, launch: Launch) {
+        *self.launch.lock().expect("nobody panics while holding it") = launch;
+    }
+
     /// Sets a variable for the next start; `None` takes it back.
     pub fn set_env(&self, name: &str, value: Option<&str>) {
         self.launch.lock().expect("nobody panics while holding it").set_env(name, value);
@@ -45,6 +50,14 @@ impl Runner {
         if let Some(process) = self.process.lock().await.take() {
             process.stop(signal, deadline).await;
         }
+    }
+
+    /// Asks it to stop, and says how it ended; nothing when it had to be killed, or never ran.
+    pub async fn end(&self, signal: Signal, deadline: Duration) -> Option<ExitStatus> {
+        let process = self.process.lock().await.take()?;
+        process.signal(signal);
+        // Dropping a process kills it.
+        process.ended_within(deadline).await
     }
 
     /// Starts it again if it has ended by itself; true when it had.
@@ -71,6 +84,11 @@ impl Runner {
     /// Its process number while it runs.
     pub async fn pid(&self) -> Option<u32> {
         self.process.lock().await.as_ref().map(Process::pid)
+    }
+
+    /// Whether it was started and has ended by itself.
+    pub async fn has_ended(&self) -> bool {
+        self.process.lock().await.as_ref().is_some_and(|process| process.ended().is_some())
     }
 
     /// An error that quotes its log when it has ended by itself.

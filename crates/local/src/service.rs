@@ -31,13 +31,7 @@ impl Service {
 
     /// As in `firstcome-user`: the program, its log, its name in the health service.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "firstcome-user",
-            Self::Inventory => "firstcome-inventory",
-            Self::Order => "firstcome-order",
-            Self::Payment => "firstcome-payment",
-            Self::Edge => "firstcome-edge",
-        }
+        self.peer().program()
     }
 
     /// Who it is for the others.
@@ -69,24 +63,51 @@ impl fmt::Display for Service {
     }
 }
 
-/// Where each service listens on 127.0.0.1.
+/// Where each replica of each service listens on 127.0.0.1.
 #[derive(Clone, Debug)]
-pub struct Ports(BTreeMap<Service, u16>);
+pub struct Ports(BTreeMap<Service, Vec<u16>>);
 
 impl Ports {
-    /// Chosen ones.
+    /// Chosen ones, for one replica of each.
     pub fn new(ports: impl IntoIterator<Item = (Service, u16)>) -> Self {
-        Self(ports.into_iter().collect())
+        Self(ports.into_iter().map(|(service, port)| (service, vec![port])).collect())
     }
 
-    /// Any that nobody uses.
-    pub fn free() -> Result<Self> {
-        let row = port::free_row(u16::try_from(Service::ALL.len())?)?;
-        Ok(Self(Service::ALL.into_iter().zip(row).collect()))
+    /// Any that nobody uses, for so many replicas of each.
+    pub fn free(replicas: u16) -> Result<Self> {
+        let services = u16::try_from(Service::ALL.len())?;
+        let row = port::free_row(replicas * services)?;
+        let of = |place| row.iter().skip(place).step_by(Service::ALL.len()).copied().collect();
+        let ports =
+            Service::ALL.into_iter().enumerate().map(|(place, service)| (service, of(place)));
+        Ok(Self(ports.collect()))
     }
 
-    /// One service's.
-    pub fn of(&self, service: Service) -> u16 {
-        self.0[&service]
+    /// One more replica of each, in a row from this port on.
+    pub fn and_row(mut self, first: u16) -> Self {
+        for (service, port) in Service::ALL.into_iter().zip(first..) {
+            self.0.entry(service).or_default().push(port);
+        }
+        self
+    }
+
+    /// One service's, by replica.
+    pub fn of(&self, service: Service) -> &[u16] {
+        &self.0[&service]
+    }
+
+    /// One service's, of the first replica.
+    pub fn first(&self, service: Service) -> u16 {
+        *self.of(service).first().expect("a service has a replica")
+    }
+
+    /// An error that names a port on which somebody listens already.
+    pub fn ensure_free(&self) -> Result<()> {
+        for service in Service::ALL {
+            for port in self.of(service) {
+                port::ensure_free(*port, service.name())?;
+            }
+        }
+        Ok(())
     }
 }

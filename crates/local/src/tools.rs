@@ -31,6 +31,12 @@ const BROWSERS: [&str; 4] =
 /// Brings one, where the system's package manager may be used.
 const BROWSER_PACKAGES: [&str; 1] = ["chromium"];
 
+/// Debian's Prometheus. Installed, it would run as a service of the machine from the next start on;
+/// its two programs stand alone, so they are unpacked wherever they are missing.
+const PROMETHEUS_PACKAGES: [&str; 1] = ["prometheus"];
+/// What asks, and what checks its rules.
+const PROMETHEUS_PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
+
 /// Not in every container.
 const TIME_ZONES: &str = "/usr/share/zoneinfo";
 
@@ -137,6 +143,29 @@ fn find_browser() -> Option<PathBuf> {
         let version = Command::new(path).arg("--version").output();
         version.is_ok_and(|output| output.status.success())
     })
+}
+
+/// The machine's Prometheus, or one that is unpacked; promtool lies beside it.
+pub fn find_or_unpack_prometheus(checkout: &Checkout) -> Result<PathBuf> {
+    if let Some(found) = find_prometheus(checkout) {
+        return Ok(found);
+    }
+    let folder = checkout.tools();
+    let _lock = lock(&folder)?;
+    install::unpack_alone(&PROMETHEUS_PACKAGES, &folder)?;
+    find_prometheus(checkout).context("the package brought no prometheus that runs")
+}
+
+fn find_prometheus(checkout: &Checkout) -> Option<PathBuf> {
+    let mut folders = path_folders();
+    folders.push(checkout.tools().join("root/usr/bin"));
+    let runs = |program: PathBuf| {
+        let version = Command::new(program).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    let has_both =
+        |folder: &PathBuf| PROMETHEUS_PROGRAMS.iter().all(|name| runs(folder.join(name)));
+    folders.into_iter().find(has_both).map(|folder| folder.join(PROMETHEUS_PROGRAMS[0]))
 }
 
 /// Two tests of a bare machine would otherwise install side by side.

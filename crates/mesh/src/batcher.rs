@@ -27,7 +27,11 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Deadline;
+use crate::{
+    Deadline,
+    metrics::hop::Hop,
+    telemetry::traces::{Member, Members},
+};
 
 mod count;
 
@@ -38,6 +42,9 @@ const FULL_QUEUE_RETRY: Duration = Duration::from_millis(200);
 
 /// What a batcher carries, and how.
 pub trait BatchCall: Send + Sync + 'static {
+    /// How metrics and traces name this hop, as in `order_to_inventory`.
+    const HOP: &'static str = "unnamed";
+
     /// Items of different keys never wait for each other.
     type Key: Clone + Eq + Hash + Send + 'static;
     /// What is carried.
@@ -189,6 +196,7 @@ struct Inner<C: BatchCall> {
     call: C,
     limits: Limits,
     carries_abandoned: bool,
+    hop: Hop,
     lanes: Mutex<Lanes<C>>,
     /// Told when the last lane ends.
     idle: Notify,
@@ -209,10 +217,12 @@ struct Lane<C: BatchCall> {
 
 struct Entry<C: BatchCall> {
     item: C::Item,
+    since: Instant,
     deadline: Deadline,
     /// When half of the item's time has passed.
     sent_by: Deadline,
     reply: Reply<C::Answer>,
+    member: Member,
 }
 
 impl<C: BatchCall> Entry<C> {
@@ -225,8 +235,8 @@ impl<C: BatchCall> Entry<C> {
     }
 }
 
-/// The items of one call, and where their answers go.
-type Batch<C> = (Vec<<C as BatchCall>::Item>, Answers<<C as BatchCall>::Answer>);
+/// The items of one call, where their answers go, and whose traces it is a part of.
+type Batch<C> = (Vec<<C as BatchCall>::Item>, Answers<<C as BatchCall>::Answer>, Members);
 
 impl<C: BatchCall> Batcher<C> {
     /// A batcher in front of a call.
@@ -243,7 +253,8 @@ impl<C: BatchCall> Batcher<C> {
     fn make(call: C, limits: Limits, carries_abandoned: bool) -> Self {
         assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
         let lanes = Mutex::new(Lanes { by_key: HashMap::new(), waiting: 0, closed: false });
-        let inner = Inner { call, limits, carries_abandoned, lanes, idle: Notify::new() };
+        let (hop, idle) = (Hop::named(C::HOP), Notify::new());
+        let inner = Inner { call, limits, carries_abandoned, hop, lanes, idle };
         Self { inner: Arc::new(inner) }
     }
 
@@ -284,7 +295,9 @@ impl<C: BatchCall> Batcher<C> {
         items: impl IntoIterator<Item = (C::Item, Reply<C::Answer>)>,
     ) {
         let mut turned_away = Vec::new();
+        let since = Instant::now();
         let sent_by = Deadline::after(deadline.left() / 2);
+        let member = Member::current();
         let (why, starts) = {
             let mut guard = self.inner.lanes.lock();
             let lanes = &mut *guard;
@@ -301,7 +314,14 @@ impl<C: BatchCall> Batcher<C> {
                     turned_away.push(reply);
                     continue;
                 }
-                lane.queue.push_back(Entry { item, deadline, sent_by, reply });
+                lane.queue.push_back(Entry {
+                    item,
+                    since,
+                    deadline,
+                    sent_by,
+                    reply,
+                    member: member.clone(),
+                });
                 lanes.waiting += 1;
             }
             // What fits into one call needs one more under way, however many there may be.
@@ -316,6 +336,7 @@ impl<C: BatchCall> Batcher<C> {
         for _ in 0..starts {
             tokio::spawn(run(Arc::clone(&self.inner), key.clone()));
         }
+        self.inner.hop.rejected(why, turned_away.len());
         for reply in turned_away {
             reply.send(Err(self.inner.turned_away(why)));
         }
@@ -352,16 +373,19 @@ impl<C: BatchCall> Batcher<C> {
 
 /// Sends batch after batch of one key until its queue is empty.
 async fn run<C: BatchCall>(inner: Arc<Inner<C>>, key: C::Key) {
-    while let Some((items, answers)) = inner.next_batch(&key) {
+    while let Some((items, answers, members)) = inner.next_batch(&key) {
         if items.is_empty() {
             continue; // none of it was worth sending
         }
+        let span = members.span(C::HOP, items.len());
         // Inside the block, so that a call that panics before it returns a future is caught too.
         let (inner, key) = (&inner, key.clone());
-        let call = async move { inner.call.call(key, items, answers).await };
+        let began = Instant::now();
+        let call = span.run(async move { inner.call.call(key, items, answers).await });
         if AssertUnwindSafe(call).catch_unwind().await.is_err() {
             tracing::error!("a batched call panicked, its items are answered as unknown");
         }
+        inner.hop.ended(began.elapsed());
     }
 }
 
@@ -378,7 +402,7 @@ impl<C: BatchCall> Inner<C> {
         let mut not_sent = Vec::new();
         // Once for the batch: a look at the clock for each item shows in profiles.
         let now = Instant::now();
-        {
+        let left = {
             let mut guard = self.lanes.lock();
             let lanes = &mut *guard;
             let lane = lanes.by_key.get_mut(key).expect("a lane outlives its runners");
@@ -407,14 +431,23 @@ impl<C: BatchCall> Inner<C> {
                 }
                 return None;
             }
+            lanes.waiting
+        };
+        if let Some(first) = sent.first() {
+            self.hop.sent(sent.len(), now.saturating_duration_since(first.since), left);
         }
         for (entry, why) in not_sent {
             if let Some(why) = why {
+                self.hop.rejected(why, 1);
                 entry.reply.send(Err(why));
             }
         }
-        let (items, replies) =
-            sent.into_iter().map(|entry| (entry.item, Some(entry.reply))).unzip();
-        Some((items, Answers { replies }))
+        let mut members = Members::default();
+        let taken = sent.into_iter().map(|Entry { item, reply, member, .. }| {
+            members.add(member);
+            (item, Some(reply))
+        });
+        let (items, replies) = taken.unzip();
+        Some((items, Answers { replies }, members))
     }
 }

@@ -1,21 +1,25 @@
 //! Configuration: flags and environment through clap, every fault reported at once and before a
 //! port is bound. Wrong configuration exits 64 (EX_USAGE).
 
-use std::{ffi::OsString, net::SocketAddr, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{
     ArgMatches, Command, Parser,
     builder::{Resettable, ValueParser},
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use http::Uri;
 
-use crate::tls::Tls;
+use crate::{server::inject::Injected, tls::Tls};
 
 /// EX_USAGE of sysexits.h: the configuration is wrong.
 pub const EXIT_USAGE: i32 = 64;
 
-/// Calls in flight when the process is told to stop get this long. Shorter than the 30 s of
-/// grace that Kubernetes gives a pod.
+/// Callers who follow our health leave within a moment; those who come by a name need longer, and
+/// where there are any, this is to be longer too.
+const DRAIN_WAIT_DEFAULT: &str = "1s";
+/// Calls in flight when the process stops get this long. With the wait before it, shorter than the
+/// 30 s of grace that Kubernetes gives a pod.
 const DRAIN_TIMEOUT_DEFAULT: &str = "20s";
 
 /// What every `serve` takes.
@@ -30,7 +34,13 @@ pub struct Serve {
     #[arg(long, env = "FIRSTCOME_HEALTH_LISTEN")]
     pub health_listen: Option<SocketAddr>,
 
-    /// How long calls in flight may take to end once the process is told to stop.
+    /// How long the process goes on serving once it is told to stop and has said that it is not
+    /// ready any more: the time in which its callers find somebody else.
+    #[arg(long, env = "FIRSTCOME_DRAIN_WAIT", default_value = DRAIN_WAIT_DEFAULT,
+          value_parser = humantime::parse_duration)]
+    pub drain_wait: Duration,
+
+    /// How long calls in flight may take to end after that.
     #[arg(long, env = "FIRSTCOME_DRAIN_TIMEOUT", default_value = DRAIN_TIMEOUT_DEFAULT,
           value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
@@ -38,12 +48,48 @@ pub struct Serve {
     /// What it proves itself by.
     #[command(flatten)]
     pub tls: Tls,
+
+    /// What it tells of the calls that are traced.
+    #[command(flatten)]
+    pub traces: Traces,
+
+    /// What it does wrong.
+    #[command(flatten)]
+    pub faults: Faulty,
+}
+
+/// Faults made on purpose. They take two words, so that none is made by mistake.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Faulty {
+    /// Faults to make of calls, separated by commas: `errors:5%`, `errors:10s-of-60s`,
+    /// `latency:500ms:10s-of-60s`.
+    #[arg(long, env = "FIRSTCOME_INJECT_FAULTS", value_delimiter = ',')]
+    pub inject_faults: Vec<Injected>,
+
+    /// That they are wanted: a process that sells has none.
+    #[arg(long, env = "FIRSTCOME_INJECT_FAULTS_ALLOWED", default_value_t = false,
+          action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub inject_faults_allowed: bool,
+}
+
+impl Validate for Faulty {
+    fn faults(&self) -> Vec<String> {
+        if self.inject_faults.is_empty() || self.inject_faults_allowed {
+            return Vec::new();
+        }
+        vec![
+            "inject-faults makes calls fail; where that is wanted, \
+              FIRSTCOME_INJECT_FAULTS_ALLOWED=true says so"
+                .to_owned(),
+        ]
+    }
 }
 
 /// Those of a service inside. The public port has its own rules: who calls there has a token.
 impl Validate for Serve {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.tls.faults();
+        faults.extend(self.faults.faults());
         if self.tls.files().is_ok_and(|files| files.is_none()) && !self.listen.ip().is_loopback() {
             faults.push(format!(
                 "without --tls-certificate only loopback can be listened on, not {}",
@@ -73,6 +119,45 @@ pub enum LogFormat {
     Text,
     /// For machines, one object a line.
     Json,
+}
+
+/// Where spans go; the variable is OpenTelemetry's own.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Traces {
+    /// A collector that takes OTLP by gRPC, as in http://127.0.0.1:4317; without one, nothing is
+    /// exported, and the edge traces nothing.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = collector)]
+    pub otlp_endpoint: Option<Uri>,
+}
+
+/// In the clear, because a collector stands beside whom it serves; the way onward is its own.
+fn collector(text: &str) -> Result<Uri, String> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() => Ok(uri),
+        _ => Err(format!("want a collector as in http://127.0.0.1:4317, not {text:?}")),
+    }
+}
+
+/// A part of all, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share(f64);
+
+impl Share {
+    /// Whether it reaches over this throw, of at least 0 and below 1.
+    pub fn includes(self, throw: f64) -> bool {
+        throw < self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self(share)),
+            _ => Err(format!("want a share from 0 to 1, not {text:?}")),
+        }
+    }
 }
 
 /// Faults that no single value shows: contradictions between values.
@@ -254,9 +339,41 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_that_could_not_be_called_is_a_fault() {
+        for text in ["collector:4317", "https://collector:4317", "http:///traces", ""] {
+            let faults = faults(&["--listen=127.0.0.1:1", "--pool=2", "--otlp-endpoint", text]);
+            assert!(faults.len() == 1 && faults[0].contains("collector as in"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_number_from_nothing_to_all() {
+        for (text, is_one) in
+            [("0", true), ("0.01", true), ("1", true), ("1.1", false), ("-0.1", false)]
+        {
+            assert_eq!(text.parse::<Share>().is_ok(), is_one, "{text}");
+        }
+        assert!("NaN".parse::<Share>().is_err() && "".parse::<Share>().is_err());
+        let (none, all) = (Share(0.0), Share(1.0));
+        assert!(!none.includes(0.0) && all.includes(0.999));
+    }
+
+    #[test]
     fn contradictions_are_faults() {
         let faults = faults(&["--listen", "127.0.0.1:1", "--pool", "1", "--floor", "2"]);
         assert_eq!(faults, ["floor is above pool"]);
+    }
+
+    #[test]
+    fn faults_are_made_by_nobody_who_does_not_say_so_twice() {
+        let wanted = ["--listen=127.0.0.1:1", "--pool=2", "--inject-faults=errors:5%"];
+        let once = faults(&wanted);
+        assert!(once.len() == 1 && once[0].contains("_ALLOWED=true"), "{once:?}");
+        let twice = [&["shop"], &wanted[..], &["--inject-faults-allowed"]].concat();
+        let shop = read::<Shop>(twice.iter().map(OsString::from)).expect("a right configuration");
+        assert_eq!(shop.serve.faults.inject_faults.len(), 1);
+        let wrong = faults(&["--listen=127.0.0.1:1", "--pool=2", "--inject-faults=panics:5%"]);
+        assert!(wrong.len() == 1 && wrong[0].contains("errors:5%"), "{wrong:?}");
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
+
+const GRPC_TIMEOUT: &str = "grpc-timeout";
 
 /// The instant after which nobody waits for the answer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,10 +20,7 @@ impl Deadline {
 
     /// The caller's `grpc-timeout`, or this longest span when it is absent, unreadable or longer.
     pub fn of(metadata: &MetadataMap, longest: Duration) -> Self {
-        let asked = metadata
-            .get("grpc-timeout")
-            .and_then(|value| value.to_str().ok())
-            .and_then(parse_grpc_timeout);
+        let asked = timeout_of(metadata.as_ref());
         Self::after(asked.map_or(longest, |asked| asked.min(longest)))
     }
 
@@ -45,6 +45,11 @@ impl Deadline {
         request.set_timeout(self.left());
         request
     }
+}
+
+/// The `grpc-timeout` of a call, if it has one that can be read.
+pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(GRPC_TIMEOUT)?.to_str().ok().and_then(parse_grpc_timeout)
 }
 
 /// Reads the gRPC form: at most eight digits and one unit.

@@ -1,11 +1,12 @@
 //! What every binary of the mesh does the same way, from its first line to its last:
-//! [`config`] → [`telemetry`] → [`server`] (health, reflection) → drain under a deadline
-//! ([`shutdown`]); how one service calls another: [`upstream`], [`deadline`], [`retry`], and the
+//! [`config`] → [`telemetry`] and [`metrics`] → [`server`] (health, reflection) → drain under a
+//! deadline ([`shutdown`]); how one service calls another: [`upstream`], [`deadline`], [`retry`], and the
 //! [`batcher`] that makes every hop nearly free; and how both prove who they are: [`tls`].
 //!
 //! It knows nothing of shops, stock or money.
 
 pub mod config;
+pub mod metrics;
 pub mod telemetry;
 pub mod tls;
 

@@ -3,34 +3,70 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use rand::RngExt as _;
+use tokio::time::Instant;
 use tonic::{Code, Status};
-use tower::retry::budget::{Budget as _, TpsBudget};
 
 use crate::Deadline;
 
-/// Retries may add this share to the calls of the last ten seconds.
-const BUDGET_SHARE: f32 = 0.2;
-/// Retries a second that are allowed whatever the traffic, so that a quiet service can retry.
-const BUDGET_FLOOR_PER_S: u32 = 10;
-/// The span over which calls and retries are counted.
-const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+/// Each request pays for this share of a retry: half of what an upstream that is down may see above
+/// its traffic.
+const BUDGET_SHARE: f64 = 0.1;
+/// What is saved at most, and there from the start: enough for a few callers of a quiet service to
+/// ask again at once, and spent in the first moment of an outage.
+const BUDGET_SAVED_MAX: f64 = 8.0;
+/// What time alone saves, so that a service that is hardly called can retry again after a while.
+const BUDGET_SAVED_PER_S: f64 = 0.25;
 /// Calls in all, the first included.
 const ATTEMPTS_MAX: u32 = 3;
 /// The first pause is up to this long; each further one up to twice the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 
-/// How calls to one upstream are retried. Clones share one budget.
+/// How much calling again an upstream is spared: a bucket of tokens, as gRPC's own throttle of
+/// retries. tower's budget allows so many a second whatever the traffic, which at modest traffic
+/// doubles it. Clones share it.
 #[derive(Clone)]
-pub struct Retry {
-    budget: Arc<TpsBudget>,
+pub struct Budget(Arc<Mutex<Saved>>);
+
+struct Saved {
+    retries: f64,
+    at: Instant,
 }
 
-impl Default for Retry {
+impl Default for Budget {
     fn default() -> Self {
-        let budget = TpsBudget::new(BUDGET_WINDOW, BUDGET_FLOOR_PER_S, BUDGET_SHARE);
-        Self { budget: Arc::new(budget) }
+        let saved = Saved { retries: BUDGET_SAVED_MAX, at: Instant::now() };
+        Self(Arc::new(Mutex::new(saved)))
     }
+}
+
+impl Budget {
+    /// Counts requests, each once, whatever becomes of it.
+    pub fn deposit(&self, requests: usize) {
+        let mut saved = self.0.lock();
+        saved.retries = (saved.retries + BUDGET_SHARE * requests as f64).min(BUDGET_SAVED_MAX);
+    }
+
+    /// Whether one may be made again.
+    pub fn withdraw(&self) -> bool {
+        let mut saved = self.0.lock();
+        let now = Instant::now();
+        let by_time = (now - saved.at).as_secs_f64() * BUDGET_SAVED_PER_S;
+        saved.retries = (saved.retries + by_time).min(BUDGET_SAVED_MAX);
+        saved.at = now;
+        let may = saved.retries >= 1.0;
+        if may {
+            saved.retries -= 1.0;
+        }
+        may
+    }
+}
+
+/// How calls to one upstream are retried. Clones share one budget.
+#[derive(Clone, Default)]
+pub struct Retry {
+    budget: Budget,
 }
 
 impl Retry {
@@ -41,6 +77,7 @@ impl Retry {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
+        self.budget.deposit(1);
         let mut pause_max = PAUSE_FIRST;
         for _ in 1..ATTEMPTS_MAX {
             match call().await {
@@ -52,10 +89,7 @@ impl Retry {
                     tokio::time::sleep(pause).await;
                     pause_max *= 2;
                 }
-                answer => {
-                    self.budget.deposit();
-                    return answer;
-                }
+                answer => return answer,
             }
         }
         call().await
@@ -99,6 +133,7 @@ mod tests {
         let deadline = Deadline::after(Duration::from_secs(3600));
         let calls = AtomicU32::new(0);
         for _ in 0..1000 {
+            tokio::time::advance(Duration::from_millis(50)).await;
             let _ = retry
                 .call(deadline, || async {
                     calls.fetch_add(1, Ordering::Relaxed);
@@ -106,6 +141,8 @@ mod tests {
                 })
                 .await;
         }
-        assert!(calls.into_inner() < 1300, "an upstream that is down must not get 3000 calls");
+        let calls = calls.into_inner();
+        assert!(calls <= 1200, "an upstream that is down gets {calls} calls for 1000 requests");
+        assert!(calls > 1050, "{calls}: some are retried");
     }
 }

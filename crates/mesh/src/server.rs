@@ -1,21 +1,41 @@
 //! Serving: one port with the service's methods, health and reflection, until told to stop; then
-//! not-ready, stop accepting, answer the calls in flight.
+//! not ready, wait for callers to leave, stop accepting, answer the calls in flight.
 
 mod authorize;
 mod incoming;
+pub mod inject;
 pub mod probes;
+mod shed;
 mod streamed;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use firstcome_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
 use tonic::{service::RoutesBuilder, transport::Server as Transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use self::authorize::AuthorizeLayer;
-pub use self::streamed::{Streamed, streamed};
-use crate::{Shutdown, config, open_files, tls::Credentials};
+use self::{
+    authorize::AuthorizeLayer,
+    inject::{InjectLayer, Injected},
+    shed::ShedLayer,
+};
+pub use self::{
+    shed::Load,
+    streamed::{Streamed, streamed},
+};
+use crate::{
+    Shutdown, config,
+    metrics::{self, calls::ObserveLayer},
+    open_files,
+    telemetry::traces::rpc::ServeLayer,
+    tls::Credentials,
+};
 
 /// EX_UNAVAILABLE of sysexits.h: the port is taken.
 pub const EXIT_UNAVAILABLE: i32 = 69;
@@ -26,8 +46,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2 receive windows: room for full batches without a round trip.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// Calls in flight on one connection; a mesh peer multiplexes everything over few of them.
-const CONCURRENT_STREAMS_MAX: u32 = 4096;
+/// Calls in flight on one connection: a mesh peer has one, and with it up to
+/// [`crate::upstream::CALLS_MAX`] and a look at our health.
+const CONCURRENT_STREAMS_MAX: u32 = 8192;
 /// Calls that a peer may cancel before we have taken them up. HTTP/2's own bound of 20 is meant
 /// against strangers; a peer whose callers leave all at once would lose the whole connection.
 const CANCELLED_EARLY_MAX: usize = CONCURRENT_STREAMS_MAX as usize;
@@ -72,12 +93,22 @@ impl From<TcpListener> for Listeners {
     }
 }
 
+/// What whoever has a certificate of the mesh may ask at any time, on a full service too: how a
+/// service is, and what it speaks.
+const FOR_ALL: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/"];
+
+fn is_for_all(path: &str) -> bool {
+    FOR_ALL.iter().any(|service| path.starts_with(service))
+}
+
 /// A server in the making.
 pub struct Server {
     name: &'static str,
     routes: RoutesBuilder,
     reporter: HealthReporter,
     credentials: Option<Credentials>,
+    load: Load,
+    faults: InjectLayer,
 }
 
 impl Server {
@@ -85,6 +116,7 @@ impl Server {
     /// peers whose certificate is of the same authority are let in, and each may call what the
     /// contract has it call; without them everybody is, and may call everything.
     pub fn new(name: &'static str, credentials: Option<Credentials>) -> Self {
+        metrics::begin(name);
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -93,12 +125,28 @@ impl Server {
             .expect("the descriptor set was made by the build");
         let mut routes = RoutesBuilder::default();
         routes.add_service(health).add_service(reflection);
-        Self { name, routes, reporter, credentials }
+        let (load, faults) = (Load::default(), InjectLayer::new(&[]));
+        Self { name, routes, reporter, credentials, load, faults }
     }
 
     /// Where the service adds its methods.
     pub fn routes(&mut self) -> &mut RoutesBuilder {
         &mut self.routes
+    }
+
+    /// Makes these faults on purpose.
+    pub fn injecting(self, faults: &[Injected]) -> Self {
+        Self { faults: InjectLayer::new(faults), ..self }
+    }
+
+    /// How many it has made, to be read at any time.
+    pub fn faults_made(&self) -> Arc<AtomicU64> {
+        self.faults.made()
+    }
+
+    /// How busy it is.
+    pub fn load(&self) -> Load {
+        self.load.clone()
     }
 
     /// Serves until `shutdown` begins, then answers the calls in flight, within `drain_timeout`.
@@ -117,7 +165,7 @@ impl Server {
         tracing::info!(service = self.name, %address, "serve");
 
         let stop = shutdown.clone();
-        let reporter = self.reporter.clone();
+        let mut reporter = self.reporter.clone();
         let name = self.name;
         let authorize = match &self.credentials {
             Some(_) => AuthorizeLayer::by_contract(),
@@ -132,12 +180,24 @@ impl Server {
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(CANCELLED_EARLY_MAX))
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            // In front of all routes: whoever may not call is told so before anything is read.
+            // Top to bottom. Outermost: a refusal below is a part of the trace too.
+            .layer(ServeLayer)
+            // Above all that refuses: whoever is turned away below is counted too.
+            .layer(ObserveLayer)
+            // In front of all routes: whoever may not call is told so before anything is read, and
+            // takes nobody's place.
             .layer(authorize)
+            // Before anything that waits: a full service must refuse at no cost.
+            .layer(ShedLayer::new(self.load))
+            // Last, as if the service itself failed; a call that is late on purpose has its place.
+            .layer(self.faults)
             .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(connections, async move {
-                stop.begun().await;
+                stop.leaving().await;
                 reporter.set_service_status(name, ServingStatus::NotServing).await;
+                stop.begun().await;
+                // Whoever follows our health would never leave by itself.
+                reporter.clear_service_status(name).await;
             });
         // Boxed, because handshakes under way make it large.
         let served = shutdown.within(drain_timeout, Box::pin(serving)).await;

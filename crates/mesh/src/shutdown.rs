@@ -1,4 +1,5 @@
-//! The end of a process: one signal that everybody hears, and the tasks it must wait for.
+//! The end of a process, in two steps that everybody hears: it says goodbye, and all goes on until
+//! its callers have left; then it stops. And the tasks it must wait for.
 
 use std::{
     future::Future,
@@ -13,9 +14,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::telemetry::traces;
+
 /// Handed to whoever runs for long or starts what must finish. Clones share one end.
 #[derive(Clone, Default)]
 pub struct Shutdown {
+    leave: CancellationToken,
     stop: CancellationToken,
     began: Arc<OnceLock<Instant>>,
     tasks: TaskTracker,
@@ -27,8 +31,9 @@ impl Shutdown {
         Self::default()
     }
 
-    /// An end that SIGTERM or SIGINT begins.
-    pub fn on_signals() -> std::io::Result<Self> {
+    /// An end that SIGTERM or SIGINT begins: this long before it the process says goodbye. A second
+    /// signal does not wait for that.
+    pub fn on_signals(drain_wait: Duration) -> std::io::Result<Self> {
         let shutdown = Self::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -38,13 +43,30 @@ impl Shutdown {
                 _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stop"),
                 _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stop"),
             }
+            begin.leave();
+            tokio::select! {
+                () = tokio::time::sleep(drain_wait) => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
             begin.begin();
         });
         Ok(shutdown)
     }
 
+    /// Says goodbye: whoever calls from now on should call somebody else.
+    pub fn leave(&self) {
+        self.leave.cancel();
+    }
+
+    /// Waits until the process says goodbye.
+    pub async fn leaving(&self) {
+        self.leave.cancelled().await;
+    }
+
     /// Tells everybody to stop.
     pub fn begin(&self) {
+        self.leave();
         self.began.get_or_init(Instant::now);
         self.stop.cancel();
     }
@@ -59,12 +81,13 @@ impl Shutdown {
         self.stop.cancelled().await;
     }
 
-    /// Runs a task that the end waits for: what a dropped handler must not take with it.
+    /// Runs a task that the end waits for: what a dropped handler must not take with it. It stays a
+    /// part of the call that starts it, if that one is traced.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.tasks.spawn(task)
+        self.tasks.spawn(traces::carried(task))
     }
 
     /// Sleeps, or returns false at once when the end begins.

@@ -1,72 +1,281 @@
-//! The way to another service: one lazily connected channel with its limits.
+//! The way to another service. A typed client, or whoever forwards bytes, has a [`Channel`]; what
+//! it passes on its way out, top to bottom, and why each stands there:
 //!
-//! Breaker and balancing over re-resolved endpoints will stand here, between the caller's typed
-//! client and the channel; callers only ever see [`channel_to`].
+//! 1. the caller's [`crate::Deadline`], which bounds all of the rest;
+//! 2. the caller's [`crate::retry`], above the choice, so that a second try may find another
+//!    endpoint;
+//! 3. limit: an endpoint takes so many calls, and what is above is refused here and now instead of
+//!    waiting in front of it;
+//! 4. balance: of two endpoints that say they are ready the one with fewer calls in flight;
+//! 5. breaker: beside the choice, so that a call goes elsewhere before it is refused;
+//! 6. the connection: one to each address, on which both sides prove who they are.
+//!
+//! Nothing waits in a queue of ours. A call is refused with a reason and with when to come back.
 
-use std::{io, time::Duration};
+mod breaker;
+mod connect;
+mod endpoint;
+mod endpoints;
+mod verdict;
 
-use firstcome_proto::access::Peer;
-use http::Uri;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::transport::{Channel, Endpoint, Error};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use crate::tls::Credentials;
+use firstcome_proto::{Reason, Refusal, access::Peer};
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use rand::RngExt as _;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Status, body::Body, transport};
+use tower::Service;
 
-/// A connection that cannot be made in this time, its handshake included, counts as unavailable.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// An idle connection is probed this often, so that a dead peer is noticed.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// A probe without an answer for this long closes the connection.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// HTTP/2 receive windows: room for a full batch of answers without a round trip.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
-/// Of an endpoint that names none.
-const PORT_DEFAULT: u16 = 80;
+use self::{
+    breaker::Leave,
+    endpoint::{Endpoint, Lease},
+    endpoints::{Endpoints, Target},
+};
+pub use self::{
+    breaker::State,
+    connect::{channel, connection_to},
+    endpoint::{CALLS_MAX, Standing, View},
+    endpoints::{Resolver, system},
+    verdict::has_timed_out,
+};
+use crate::{
+    metrics::{calls, upstreams},
+    telemetry::traces::rpc,
+    tls::Credentials,
+};
 
-/// A channel in the clear, to an endpoint such as `http://127.0.0.1:9102`: to the public port, or
-/// where a mesh has no certificates. Connects at the first call and again whenever the connection
-/// is lost. Errors when the text is not a URI.
-pub fn channel(endpoint: &str) -> Result<Channel, Error> {
-    Ok(configured(endpoint)?.connect_lazy())
+/// When to come back to an upstream that is away: a breaker lets the next ones try by then.
+const AWAY_RETRY: Duration = Duration::from_millis(500);
+/// When to come back to one whose endpoints are all full.
+const FULL_RETRY: Duration = Duration::from_millis(250);
+
+/// How often whoever waits for an endpoint looks at the breakers.
+const READY_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// An endpoint that is no `http://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an http:// address")]
+pub struct Fault(String);
+
+/// Whether a text names endpoints: one URL or several, separated by commas.
+pub fn check(endpoints: &str) -> Result<(), Fault> {
+    Target::read(endpoints).map(drop)
 }
 
-/// A channel to a service of the mesh; with credentials, one on which both sides prove who they
-/// are. Each new connection uses the credentials of its time.
+/// A channel to a service of the mesh, wherever its replicas are; with credentials, each proves
+/// that it is this peer. Must be called inside a Tokio runtime; nobody is waited for.
 pub fn channel_to(
     peer: Peer,
-    endpoint: &str,
+    endpoints: &str,
     credentials: Option<&Credentials>,
-) -> Result<Channel, Error> {
-    let Some(credentials) = credentials.cloned() else { return channel(endpoint) };
-    // The scheme stays `http`: tonic would refuse another from a connector that is not its own.
-    let connect = tower::service_fn(move |uri| connect(peer, uri, credentials.clone()));
-    Ok(configured(endpoint)?.connect_with_connector_lazy(connect))
+) -> Result<Channel, Fault> {
+    channel_through(peer, endpoints, credentials, system())
 }
 
-fn configured(endpoint: &str) -> Result<Endpoint, Error> {
-    Ok(Endpoint::from_shared(endpoint.to_owned())?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
-}
-
-/// Connects, and believes only the peer that was meant, whatever the address led to.
-async fn connect(
+/// The same, with names looked up elsewhere than by the system.
+pub fn channel_through(
     peer: Peer,
-    uri: Uri,
-    credentials: Credentials,
-) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(PORT_DEFAULT))).await?;
-    stream.set_nodelay(true)?;
-    let name = ServerName::try_from(peer.name()).expect("a peer's name is a DNS name");
-    let connector = TlsConnector::from(credentials.client());
-    Ok(TokioIo::new(connector.connect(name, stream).await?))
+    endpoints: &str,
+    credentials: Option<&Credentials>,
+    resolver: Resolver,
+) -> Result<Channel, Fault> {
+    let targets = Target::read(endpoints)?;
+    let endpoints = Arc::new(Endpoints::new(peer, &targets, credentials.cloned()));
+    let following = endpoints::follow(Arc::downgrade(&endpoints), targets, resolver);
+    let following = AbortOnDropHandle::new(tokio::spawn(following));
+    let refused = Refused { away: AtomicU64::new(0), full: AtomicU64::new(0) };
+    let inner = Arc::new(Inner { peer, endpoints, refused, _following: following });
+    let watched = Arc::downgrade(&inner);
+    upstreams::tell(move || Some(Channel { inner: watched.upgrade()? }.upstream()));
+    Ok(Channel { inner })
+}
+
+/// The way to one upstream. Clones share it.
+#[derive(Clone)]
+pub struct Channel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    peer: Peer,
+    endpoints: Arc<Endpoints>,
+    refused: Refused,
+    _following: AbortOnDropHandle<()>,
+}
+
+/// Calls that went nowhere.
+struct Refused {
+    away: AtomicU64,
+    full: AtomicU64,
+}
+
+/// How the way to an upstream stands, for whoever watches over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// To whom.
+    pub peer: Peer,
+    /// Each that is known.
+    pub endpoints: Vec<View>,
+    /// Calls refused because no endpoint was worth asking, since the process began.
+    pub refused_away: u64,
+    /// Calls refused because all endpoints were full.
+    pub refused_full: u64,
+}
+
+impl Channel {
+    /// How it stands now.
+    pub fn upstream(&self) -> Upstream {
+        let Inner { peer, endpoints, refused, .. } = &*self.inner;
+        Upstream {
+            peer: *peer,
+            endpoints: endpoints.list().iter().map(|endpoint| endpoint.view()).collect(),
+            refused_away: refused.away.load(Ordering::Relaxed),
+            refused_full: refused.full.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Channel {
+    /// Whether some endpoint says that it is ready, and its calls do not say otherwise.
+    pub fn is_ready(&self) -> bool {
+        let list = self.inner.endpoints.list();
+        list.iter().any(|endpoint| {
+            endpoint.standing() == Standing::Ready && endpoint.breaker().leave() != Leave::Refused
+        })
+    }
+
+    /// Waits until it is so: gRPC's "wait for ready", for calls that would rather wait than fail.
+    pub async fn until_ready(&self) {
+        while !self.is_ready() {
+            // A breaker tells nobody when its time has come.
+            let changed = self.inner.endpoints.changed();
+            let _ = tokio::time::timeout(READY_LOOK_INTERVAL, changed).await;
+        }
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = transport::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, transport::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), transport::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // Around all of it: what is refused here is a part of the trace too.
+        rpc::call(request, |request| self.send(request))
+    }
+}
+
+impl Channel {
+    fn send(&self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
+        let call = calls::calling(self.inner.peer, request.uri().path());
+        match self.inner.choose() {
+            Choice::One(lease) => Box::pin(call.follow(lease.call(request))),
+            Choice::None(refusal) => {
+                let response = Status::from(refusal).into_http();
+                Box::pin(call.follow(std::future::ready(Ok(response))))
+            }
+            Choice::Unheard => {
+                let inner = Arc::clone(&self.inner);
+                Box::pin(call.follow(async move {
+                    // Once in the life of a channel. Who is known by then is asked, heard or not.
+                    let heard = inner.endpoints.heard_of_any();
+                    let _ = tokio::time::timeout(connect::CONNECT_TIMEOUT, heard).await;
+                    match inner.best() {
+                        Ok(lease) => lease.call(request).await,
+                        Err(refusal) => Ok(Status::from(refusal).into_http()),
+                    }
+                }))
+            }
+        }
+    }
+}
+
+/// Where a call goes.
+enum Choice {
+    One(Lease),
+    /// Nowhere.
+    None(Refusal),
+    /// Nobody was heard of so far: it is too early to say.
+    Unheard,
+}
+
+impl Inner {
+    /// The less busy of two that stand well. Looking at all of them for the least busy would send
+    /// all callers to the same one.
+    fn choose(&self) -> Choice {
+        let list = self.endpoints.list();
+        if let [first, .., last] = list.as_slice() {
+            let (one, other) = match list.len() {
+                2 => (first, last),
+                length => {
+                    let one = rand::rng().random_range(0..length);
+                    let other = (one + rand::rng().random_range(1..length)) % length;
+                    (&list[one], &list[other])
+                }
+            };
+            let (less, more) = match one.in_flight().cmp(&other.in_flight()) {
+                std::cmp::Ordering::Less => (one, other),
+                std::cmp::Ordering::Greater => (other, one),
+                std::cmp::Ordering::Equal if rand::rng().random() => (one, other),
+                std::cmp::Ordering::Equal => (other, one),
+            };
+            for endpoint in [less, more] {
+                if endpoint.standing() != Standing::Ready || endpoint.is_full() {
+                    continue;
+                }
+                if let Some(permit) = endpoint.breaker().admit() {
+                    return Choice::One(endpoint.lease(permit));
+                }
+            }
+        }
+        if list.iter().all(|endpoint| endpoint.standing() == Standing::Unheard) {
+            return Choice::Unheard;
+        }
+        match self.best() {
+            Ok(lease) => Choice::One(lease),
+            Err(refusal) => Choice::None(refusal),
+        }
+    }
+
+    /// The best of all. Where none says that it is ready, one that does not is asked: what we were
+    /// told may be late, and what it answers is true.
+    fn best(&self) -> Result<Lease, Refusal> {
+        let list = self.endpoints.list();
+        let with_room = list.iter().filter(|endpoint| !endpoint.is_full());
+        let ranked = with_room
+            .map(|endpoint| {
+                let leave = endpoint.breaker().leave();
+                ((leave, endpoint.standing(), endpoint.in_flight()), endpoint)
+            })
+            .filter(|((leave, ..), _)| *leave != Leave::Refused);
+        let Some((_, endpoint)) = ranked.min_by_key(|(rank, _)| *rank) else {
+            return Err(self.refusal(&list));
+        };
+        let breaker = endpoint.breaker();
+        Ok(endpoint.lease(breaker.admit().unwrap_or_else(|| breaker.admit_anyway())))
+    }
+
+    fn refusal(&self, list: &[Arc<Endpoint>]) -> Refusal {
+        if list.iter().any(|endpoint| endpoint.is_full()) {
+            self.refused.full.fetch_add(1, Ordering::Relaxed);
+            let refusal = Refusal::because(Reason::Overloaded, "a service has too many calls");
+            return refusal.retry_after(FULL_RETRY);
+        }
+        self.refused.away.fetch_add(1, Ordering::Relaxed);
+        Refusal::because(Reason::UpstreamUnavailable, "a service cannot be reached")
+            .retry_after(AWAY_RETRY)
+    }
 }

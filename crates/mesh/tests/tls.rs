@@ -89,7 +89,7 @@ impl Authority {
     /// A channel to the service, as whoever has this name.
     fn channel(&self, name: &str, to: SocketAddr) -> Channel {
         let endpoint = format!("http://{to}");
-        upstream::channel_to(SERVICE, &endpoint, Some(&self.credentials(name))).unwrap()
+        upstream::connection_to(SERVICE, &endpoint, Some(&self.credentials(name))).unwrap()
     }
 
     fn channel_of(&self, peer: Peer, to: SocketAddr) -> Channel {
@@ -232,7 +232,7 @@ async fn without_a_certificate_of_the_mesh_nobody_gets_in() {
     let both = format!("{}{}", other.certificate, authority.certificate);
     fs::write(&files.authority, both).unwrap();
     let foreign = Credentials::open(files).unwrap();
-    let foreign = upstream::channel_to(SERVICE, &format!("http://{service}"), Some(&foreign));
+    let foreign = upstream::connection_to(SERVICE, &format!("http://{service}"), Some(&foreign));
 
     for channel in [nameless, in_the_clear, foreign.unwrap()] {
         assert_not_let_in(&asks_health(&channel).await.unwrap_err());
@@ -302,7 +302,7 @@ async fn a_channel_takes_up_a_new_certificate_at_its_next_connection() {
     let edge = Credentials::open(files.clone()).unwrap();
     let service = serve(Some(new.credentials(SERVICE.name()))).await;
     let endpoint = format!("http://{service}");
-    let channel = upstream::channel_to(SERVICE, &endpoint, Some(&edge)).unwrap();
+    let channel = upstream::connection_to(SERVICE, &endpoint, Some(&edge)).unwrap();
     assert_not_let_in(&call(&channel, GET_PAYMENT, false).await);
 
     new.certify_into(old.folder.path(), Peer::Edge.name());

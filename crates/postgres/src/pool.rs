@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use firstcome_mesh::telemetry::traces::Span;
 use futures::{
     FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _,
     future::BoxFuture,
@@ -34,6 +35,12 @@ use sqlx::{
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
+};
+
+use crate::{
+    Trouble,
+    named::Named,
+    usage::{Usage, Used},
 };
 
 /// A database that gives no connection in this time counts as unavailable.
@@ -76,6 +83,7 @@ pub struct Pool {
 
 struct Inner {
     sqlx: PgPool,
+    usage: Usage,
     /// One for each connection that may be lent at once. sqlx has as many, so whoever has a permit
     /// waits there for nothing but a connection that is being tested or made.
     permits: Arc<Semaphore>,
@@ -101,6 +109,7 @@ impl Pool {
     pub async fn connect(url: &SecretString, settings: Settings) -> Result<Self, sqlx::Error> {
         let options = PgConnectOptions::from_str(url.expose_secret())?;
         let timeout_ms = settings.statement_timeout.as_millis();
+        let usage = Usage::of(options.get_username(), settings.connections_max);
         let sqlx = PgPoolOptions::new()
             .max_connections(settings.connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -110,8 +119,13 @@ impl Pool {
             .await?;
         let permits = usize::try_from(settings.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
-        let inner =
-            Arc::new(Inner { sqlx, permits, at_hand: Mutex::default(), given_back: Notify::new() });
+        let inner = Arc::new(Inner {
+            sqlx,
+            usage,
+            permits,
+            at_hand: Mutex::default(),
+            given_back: Notify::new(),
+        });
         tokio::spawn(Inner::let_go_of_surplus(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
@@ -132,8 +146,13 @@ impl Pool {
     /// [`sqlx::Error::PoolTimedOut`] when none is free within three seconds, and whatever
     /// connecting says.
     pub async fn acquire(&self) -> Result<Lent, sqlx::Error> {
+        let waiting = self.inner.usage.wait();
         let lent = timeout(ACQUIRE_TIMEOUT, self.wait_for_one()).await;
-        lent.map_err(|_| sqlx::Error::PoolTimedOut)?
+        drop(waiting);
+        lent.map_err(|_| {
+            self.inner.usage.gave_up();
+            sqlx::Error::PoolTimedOut
+        })?
     }
 
     async fn wait_for_one(&self) -> Result<Lent, sqlx::Error> {
@@ -149,7 +168,8 @@ impl Pool {
                 () = self.inner.given_back.notified() => {}
             }
         };
-        Ok(Lent { pool: self.clone(), connection, since, _permit: permit })
+        let used = self.inner.usage.lend();
+        Ok(Lent { pool: self.clone(), connection, since, _permit: permit, _used: used })
     }
 
     /// Lends no more, waits for what is lent, and closes everything.
@@ -231,12 +251,13 @@ pub struct Lent {
     connection: PoolConnection<Postgres>,
     since: Instant,
     _permit: OwnedSemaphorePermit,
+    _used: Used,
 }
 
 impl Lent {
     /// Keeps it at hand for the next statement. No transaction may be open.
     pub fn give_back(self) {
-        let Self { pool, connection, since, _permit } = self;
+        let Self { pool, connection, since, _permit, _used } = self;
         let mut at_hand = pool.inner.at_hand.lock();
         // Under the lock, because a pool that closes empties it once.
         if since.elapsed() > AT_HAND_MAX || pool.inner.permits.is_closed() {
@@ -262,6 +283,11 @@ impl DerefMut for Lent {
     }
 }
 
+/// Says of a traced statement that it failed; what Postgres says of it may quote values.
+fn failing<T>(span: &Span, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    answer.inspect_err(|error| span.fail(format!("{:?}", Trouble::of(error))))
+}
+
 impl<'p> Executor<'p> for &Pool {
     type Database = Postgres;
 
@@ -276,11 +302,16 @@ impl<'p> Executor<'p> for &Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         let pool = self.clone();
+        let query = Named::of(query);
         let answer = async move {
-            let mut lent = pool.acquire().await?;
-            let answer: Vec<_> = lent.fetch_many(query).try_collect().await?;
-            lent.give_back();
-            Ok(stream::iter(answer.into_iter().map(Ok)))
+            let span = query.span();
+            let answer = async {
+                let mut lent = pool.acquire().await?;
+                let answer: Vec<_> = lent.fetch_many(query).try_collect().await?;
+                lent.give_back();
+                Ok(stream::iter(answer.into_iter().map(Ok)))
+            };
+            failing(&span, span.run(answer).await)
         };
         answer.try_flatten_stream().boxed()
     }
@@ -294,11 +325,16 @@ impl<'p> Executor<'p> for &Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         let pool = self.clone();
+        let query = Named::of(query);
         let answer = async move {
-            let mut lent = pool.acquire().await?;
-            let row = lent.fetch_optional(query).await?;
-            lent.give_back();
-            Ok(row)
+            let span = query.span();
+            let answer = async {
+                let mut lent = pool.acquire().await?;
+                let row = lent.fetch_optional(query).await?;
+                lent.give_back();
+                Ok(row)
+            };
+            failing(&span, span.run(answer).await)
         };
         answer.boxed()
     }

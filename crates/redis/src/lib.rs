@@ -7,6 +7,7 @@ pub mod error;
 pub mod keys;
 pub mod pool;
 mod shards;
+mod telling;
 
 pub use error::Error;
 pub use pool::{Apart, RedisPool};

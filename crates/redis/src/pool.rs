@@ -6,6 +6,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use firstcome_mesh::telemetry::traces::{Span, SpanKind};
 use fred::{
     clients::{Client, Pool},
     error::Error as FredError,
@@ -16,7 +17,7 @@ use fred::{
     },
 };
 
-use crate::{Error, shards::Shards};
+use crate::{Error, shards::Shards, telling};
 
 /// fred pipelines everything over one connection per node; a second one would only reorder calls.
 const CONNECTIONS_PER_NODE: usize = 1;
@@ -64,6 +65,7 @@ impl RedisPool {
         // Nodes that joined later are as good as the configured ones.
         config.server.set_cluster_discovery_policy(ClusterDiscoveryPolicy::UseCache)?;
 
+        telling::begin();
         let settings = settings(&config);
         let mut of_nodes = settings.clone();
         // Once only: what a lost connection swallowed is the caller's to repeat.
@@ -121,7 +123,15 @@ impl RedisPool {
                 }
             }
         };
-        let answer = self.shards.on_shard_of(&shard, call).await;
+        let span = Span::start(SpanKind::Client, || format!("fcall {function}"));
+        span.tell("db.system", || "redis");
+        span.tell("db.operation.name", || "FCALL");
+        span.tell("db.stored_procedure.name", || function);
+        let answer = span.run(self.shards.on_shard_of(&shard, call)).await;
+        if let Err(error) = &answer {
+            // Its text may quote what was sent.
+            span.fail(if error.is_unavailable() { "unavailable" } else { "refused" });
+        }
         answer.map_err(|error| match error {
             Error::Script(message) if message.starts_with(FUNCTION_NOT_FOUND) => {
                 Error::MissingFunction(function)

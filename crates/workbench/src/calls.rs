@@ -7,7 +7,7 @@ use firstcome_proto::{
     OrderId, UserId,
     address_v1::Address,
     order_v1::{
-        NewOrderLine, Order, PayOrderRequest, PlaceOrderRequest,
+        CancelOrderRequest, NewOrderLine, Order, PayOrderRequest, PlaceOrderRequest,
         order_service_client::OrderServiceClient, pay_order_request::Destination,
     },
 };
@@ -63,6 +63,14 @@ impl Person {
         };
         let request = self.request(message, PAYMENT_TIMEOUT);
         let answer = OrderServiceClient::new(channel).pay_order(request).await?;
+        order_in(answer.into_inner().order)
+    }
+
+    /// CancelOrder.
+    pub async fn cancel(&self, channel: Channel, order: OrderId) -> Result<Order, Status> {
+        let message = CancelOrderRequest { order_id: order.to_string() };
+        let request = self.request(message, PAYMENT_TIMEOUT);
+        let answer = OrderServiceClient::new(channel).cancel_order(request).await?;
         order_in(answer.into_inner().order)
     }
 

@@ -48,11 +48,13 @@ pub async fn down(checkout: &Checkout, args: &DownArgs) -> Result<()> {
     }
     if args.wipe {
         wipe(checkout)?;
-        // What a bench left that was interrupted.
-        let bench = checkout.apart("bench");
-        if bench.state().exists() {
-            wipe(&bench)?;
-            remove(&bench.state())?;
+        // What a bench or a roll left that was interrupted.
+        for name in ["bench", "roll"] {
+            let apart = checkout.apart(name);
+            if apart.state().exists() {
+                wipe(&apart)?;
+                remove(&apart.state())?;
+            }
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use firstcome_workbench::{
     down::{self, DownArgs},
     prepare::{self, PrepareArgs},
     receipts::Receipts,
+    roll::{self, RollArgs},
     rush::{self, RushArgs},
     state::State,
     up::{self, Up, UpArgs},
@@ -41,6 +42,8 @@ enum Command {
         #[command(flatten)]
         up: UpArgs,
     },
+    /// Restart every process during a rush, two of each service, and check that nobody noticed
+    Roll(RollArgs),
     /// Check the books
     Verify {
         #[command(flatten)]
@@ -58,8 +61,11 @@ enum Command {
     #[command(hide = true)]
     Tools {
         /// A browser instead: prints where it is, or why there is none
-        #[arg(long)]
+        #[arg(long, conflicts_with = "prometheus")]
         browser: bool,
+        /// Prometheus instead: prints where it is, or why there is none
+        #[arg(long)]
+        prometheus: bool,
     },
     /// The floor that `bench` measures against
     #[command(hide = true)]
@@ -96,15 +102,14 @@ async fn run(command: Command) -> Result<bool> {
         Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Crowd => bench::serve_crowd().await.map(|()| true),
-        Command::Tools { browser: false } => Programs::find_or_install(&checkout).map(|_| true),
-        Command::Tools { browser: true } => {
-            let found = tools::find_or_install_browser(&checkout);
-            match &found {
-                Ok(browser) => println!("{}", browser.display()),
-                Err(error) => println!("{error:#}"),
-            }
-            Ok(found.is_ok())
+        Command::Roll(args) => roll::roll(&checkout, &args).await,
+        Command::Tools { browser: true, .. } => {
+            Ok(print_place(tools::find_or_install_browser(&checkout)))
         }
+        Command::Tools { prometheus: true, .. } => {
+            Ok(print_place(tools::find_or_unpack_prometheus(&checkout)))
+        }
+        Command::Tools { .. } => Programs::find_or_install(&checkout).map(|_| true),
         Command::Rush { rush: args, up } => {
             let report =
                 on_mesh(&checkout, &up, async |mesh| rush::rush(mesh, &args).await).await?;
@@ -154,4 +159,13 @@ fn newest_receipts(checkout: &Checkout) -> Result<Option<Receipts>> {
 
 fn print(json: bool, object: serde_json::Value, words: &dyn std::fmt::Display) {
     if json { println!("{object}") } else { println!("{words}") }
+}
+
+/// Prints where a program is, or why there is none.
+fn print_place(found: Result<PathBuf>) -> bool {
+    match &found {
+        Ok(program) => println!("{}", program.display()),
+        Err(error) => println!("{error:#}"),
+    }
+    found.is_ok()
 }

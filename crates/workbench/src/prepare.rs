@@ -45,21 +45,14 @@ pub async fn prepare(checkout: &Checkout, args: &PrepareArgs) -> Result<()> {
     })
     .await?;
 
-    let mut stale = Vec::new();
+    let mut databases = Vec::new();
     for service in &services {
-        let url = migrate(&postgres, service).await?;
-        let fresh = folder.join(&service.package);
-        fs::create_dir_all(&fresh)?;
-        compile(checkout, service, &url, &fresh)?;
-        let committed = service.folder.join(".sqlx");
-        if read(&fresh)? == read(&committed)? {
-            continue;
-        }
-        stale.push(service.package.as_str());
-        if !args.check {
-            replace(&fresh, &committed)?;
-        }
+        databases.push((service.url_variable.as_str(), migrate(&postgres, service).await?));
     }
+    let stale = match args.check {
+        true => stale(checkout, &services, &databases, &folder.join("queries"))?,
+        false => renew(checkout, &services, &databases, &folder)?,
+    };
     postgres.stop().await;
     match (stale.is_empty(), args.check) {
         (true, _) => println!("every .sqlx folder is up to date"),
@@ -121,25 +114,85 @@ async fn migrate(postgres: &Postgres, service: &Service) -> Result<String> {
     Ok(format!("{}/firstcome?options=-csearch_path%3D{path}", postgres.admin_url()))
 }
 
-/// Compiles the service against the database; its macros write what they asked.
-fn compile(checkout: &Checkout, service: &Service, url: &str, fresh: &Path) -> Result<()> {
-    eprintln!("checking the queries of {} ...", service.package);
+/// Where each service's queries are checked, by the variable that says so.
+type Databases<'a> = [(&'a str, String)];
+
+/// Whether something would change. All services are compiled at once, as the lints compile them, so
+/// that what these have compiled is not compiled again; hence all queries in one folder, which is
+/// as good: a build without a database wants each in its service's.
+fn stale<'a>(
+    checkout: &Checkout,
+    services: &'a [Service],
+    databases: &Databases<'_>,
+    fresh: &Path,
+) -> Result<Vec<&'a str>> {
+    let all = ["clippy", "--quiet", "--workspace", "--all-targets"];
+    compile(checkout, services, &all, databases, fresh)?;
+    let mut fresh = read(fresh)?;
+    let known = fresh.clone();
+    let mut stale = Vec::new();
+    for service in services {
+        let committed = read(&service.folder.join(".sqlx"))?;
+        if committed.iter().any(|(name, contents)| known.get(name) != Some(contents)) {
+            stale.push(service.package.as_str());
+        }
+        fresh.retain(|name, _| !committed.contains_key(name));
+    }
+    if stale.is_empty() && !fresh.is_empty() {
+        bail!("{} queries were never prepared; run cargo xtask prepare", fresh.len());
+    }
+    Ok(stale)
+}
+
+/// Writes anew what changed, and says whose.
+fn renew<'a>(
+    checkout: &Checkout,
+    services: &'a [Service],
+    databases: &Databases<'_>,
+    folder: &Path,
+) -> Result<Vec<&'a str>> {
+    let mut renewed = Vec::new();
+    for service in services {
+        eprintln!("checking the queries of {} ...", service.package);
+        let fresh = folder.join(&service.package);
+        let alone = ["check", "--quiet", "--package", &service.package];
+        compile(checkout, std::slice::from_ref(service), &alone, databases, &fresh)?;
+        let committed = service.folder.join(".sqlx");
+        if read(&fresh)? != read(&committed)? {
+            replace(&fresh, &committed)?;
+            renewed.push(service.package.as_str());
+        }
+    }
+    Ok(renewed)
+}
+
+/// Compiles services against the database; their macros write what they asked.
+fn compile(
+    checkout: &Checkout,
+    services: &[Service],
+    arguments: &[&str],
+    databases: &Databases<'_>,
+    fresh: &Path,
+) -> Result<()> {
+    fs::create_dir_all(fresh)?;
     // Macros run only when their crate is compiled.
-    File::options()
-        .append(true)
-        .open(service.folder.join("src/lib.rs"))
-        .and_then(|file| file.set_modified(SystemTime::now()))
-        .with_context(|| format!("touch {}", service.package))?;
+    for service in services {
+        File::options()
+            .append(true)
+            .open(service.folder.join("src/lib.rs"))
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .with_context(|| format!("touch {}", service.package))?;
+    }
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["check", "--quiet", "--package", &service.package])
+        .args(arguments)
         .current_dir(checkout.root())
         .env("SQLX_OFFLINE", "false")
         .env("SQLX_OFFLINE_DIR", fresh)
-        .env(&service.url_variable, url)
+        .envs(databases.iter().map(|(variable, url)| (variable, url)))
         .status()
         .context("run cargo")?;
     if !status.success() {
-        bail!("the queries of {} do not fit its migrations", service.package);
+        bail!("queries do not fit the migrations");
     }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub enum Call {
     Place,
     /// PayOrder.
     Pay,
+    /// CancelOrder.
+    Cancel,
 }
 
 /// One answer that one buyer received.

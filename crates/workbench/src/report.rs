@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Offending rows shown for each rule; the others are only counted.
-const ROWS_SHOWN: usize = 5;
+pub(crate) const ROWS_SHOWN: usize = 5;
 /// With their indentation rows stay within 100 columns.
 const ROW_COLUMNS: usize = 90;
 
@@ -204,7 +204,7 @@ impl fmt::Display for VerifyReport {
 }
 
 /// Breaks a row at its spaces.
-fn folded(row: &str) -> Vec<String> {
+pub(crate) fn folded(row: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in row.split(' ') {
         match lines.last_mut() {
@@ -219,7 +219,7 @@ fn folded(row: &str) -> Vec<String> {
 }
 
 /// `{"G1": true, …}`.
-fn promises(report: &VerifyReport) -> impl Serialize {
+pub(crate) fn promises(report: &VerifyReport) -> impl Serialize {
     Promise::ALL
         .into_iter()
         .map(|promise| (promise.name(), report.is_kept(promise)))
@@ -227,12 +227,12 @@ fn promises(report: &VerifyReport) -> impl Serialize {
 }
 
 /// To three decimals: below that is noise.
-fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
 /// With a space between thousands.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

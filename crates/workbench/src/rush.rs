@@ -2,7 +2,7 @@
 //! declined, what they leave is sold to others, and then the books are checked against what every
 //! buyer was told.
 
-mod buyer;
+pub(crate) mod buyer;
 pub(crate) mod crowd;
 mod progress;
 pub(crate) mod sale;
@@ -19,7 +19,6 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args as _, FromArgMatches as _};
 use firstcome_local::{Address, Checkout, Service};
-use firstcome_mesh::upstream;
 use firstcome_proto::{ProductId, Reason, order_v1::OrderState};
 use rand::seq::SliceRandom as _;
 use tonic::transport::Channel;
@@ -29,13 +28,14 @@ pub use tally::Latency;
 
 use crate::{
     calls::Person,
+    doors::Doors,
     receipts::{Acknowledged, Call, Ledger, Receipt, Receipts},
     report::RushReport,
     verify::{self, VerifySources},
 };
 use progress::Progress;
 use sale::Sale;
-use stampede::Stampede;
+use stampede::{Keys, Stampede};
 
 /// Between the drop's scheduling and its opening: everybody is at the door by then.
 const OPENS_IN: Duration = Duration::from_secs(2);
@@ -177,11 +177,8 @@ impl Storm {
 async fn storm(mesh: &Address, args: &RushArgs) -> Result<Storm> {
     let run = format!("{:08x}", rand::random::<u32>());
     let progress = Progress::start(mesh, args, &run);
-    let channels: Vec<Channel> = (0..args.connections)
-        .map(|_| upstream::channel(mesh.endpoint(Service::Edge)))
-        .collect::<Result<_, _>>()
-        .context("read the edge's address")?;
-    let first = channels.first().context("at least one connection")?.clone();
+    let doors = Arc::new(Doors::of_one(mesh.endpoint(Service::Edge), args.connections)?);
+    let first = doors.channel();
     let files = args.files()?;
 
     progress.says("make a product");
@@ -196,9 +193,10 @@ async fn storm(mesh: &Address, args: &RushArgs) -> Result<Storm> {
     let opening = sale.open_in(first, &admin, OPENS_IN, args.limit, args.hold).await?;
 
     let in_flight = usize::try_from(args.in_flight).unwrap_or(usize::MAX);
-    let stampede = Arc::new(Stampede::new(channels, in_flight, sale, &run));
+    let stampede = Arc::new(Stampede::new(doors, in_flight, sale));
     progress.watch(&stampede);
-    stampede.run(people, ledger.entry(), opening, opening + args.deadline).await;
+    let (entry, deadline) = (ledger.entry(), opening + args.deadline);
+    stampede.run(people, &Keys::of(&run), entry, opening, deadline).await;
     let duration = opening.elapsed();
     let receipts = ledger.close()?;
     Ok(Storm { run, progress, stampede, product: sale.product, duration, receipts, file })

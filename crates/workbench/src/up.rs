@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 use firstcome_local::{
     Checkout, Mesh, Service, Stores,
     mesh::Options,
-    port,
     secret::Secrets,
     service::Ports,
     stores::{self, Own},
@@ -35,12 +34,13 @@ const REVIVALS_MAX: usize = 5;
 /// See [`REVIVALS_MAX`].
 const REVIVAL_WINDOW: Duration = Duration::from_secs(60);
 /// The buses of the Redis nodes lie 10 000 above their ports.
-const PORT_BASE_MAX: u16 = 55_000;
+pub const PORT_BASE_MAX: u16 = 55_000;
 
 /// What to bring up.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct UpArgs {
-    /// Move every port: edge at this one, services from +1, Redis from +11, Postgres at +32
+    /// Move every port: edge at this one, services from +1, Redis from +11, what Prometheus asks
+    /// from +21, Postgres at +32
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=i64::from(PORT_BASE_MAX)))]
     pub port_base: Option<u16>,
     /// Use this Postgres; its login may create roles and databases
@@ -60,6 +60,7 @@ pub struct Up {
     mesh: Mesh,
     state: State,
     load: Account,
+    health_ports: Ports,
     checkout: Checkout,
     _lock: Lock,
 }
@@ -71,10 +72,10 @@ impl Up {
         State::remove(checkout);
         let programs = programs(args)?;
         let (store_ports, service_ports) = ports(args.port_base);
+        let health_ports = health_ports(args.port_base);
         // Named now, not after half a minute of starting stores.
-        for service in Service::ALL {
-            port::ensure_free(service_ports.of(service), service.name())?;
-        }
+        service_ports.ensure_free()?;
+        health_ports.ensure_free()?;
         let own =
             Own { database_url: args.database_url.clone(), redis_url: args.redis_url.clone() };
 
@@ -91,7 +92,7 @@ impl Up {
                 certificates: checkout.certificates(),
                 secrets: checkout.secrets(),
                 ports: service_ports,
-                env: Vec::new(),
+                env: health_env(&health_ports),
             },
         );
         let mesh = mesh.await?;
@@ -108,7 +109,12 @@ impl Up {
         };
         counter::create_admin(&state.address, &state.admin_email, &state.admin_password).await?;
         state.write(checkout)?;
-        Ok(Self { mesh, state, load, checkout: checkout.clone(), _lock: lock })
+        Ok(Self { mesh, state, load, health_ports, checkout: checkout.clone(), _lock: lock })
+    }
+
+    /// Where each service says how it is, by gRPC, and by HTTP at `/metrics`.
+    pub fn health_ports(&self) -> &Ports {
+        &self.health_ports
     }
 
     /// Where everything is.
@@ -177,8 +183,13 @@ fn programs(args: &UpArgs) -> Result<PathBuf> {
     Ok(program.parent().context("a program lies in a folder")?.to_owned())
 }
 
+/// Where a second replica of each service listens: between Redis and Postgres.
+pub fn second_replicas(base: u16) -> u16 {
+    base + 20
+}
+
 /// The documented ports, or a row of one's own.
-fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
+pub fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
     let (edge, services, redis_first, postgres) = match base {
         Some(base) => (base, base + 1, base + 11, base + 32),
         None => (8080, 9101, 7101, 7432),
@@ -191,4 +202,24 @@ fn ports(base: Option<u16>) -> (stores::Ports, Ports) {
         (Service::Payment, services + 3),
     ];
     (stores::Ports { redis_first, postgres }, Ports::new(services))
+}
+
+/// The same, for who watches over the services; in a row of one's own after the second replicas.
+fn health_ports(base: Option<u16>) -> Ports {
+    let first = base.map_or(9201, |base| base + 26);
+    Ports::new([
+        (Service::User, first),
+        (Service::Inventory, first + 1),
+        (Service::Order, first + 2),
+        (Service::Payment, first + 3),
+        (Service::Edge, first + 4),
+    ])
+}
+
+fn health_env(ports: &Ports) -> Vec<(Option<Service>, String, String)> {
+    let listen = |service| {
+        let address = format!("127.0.0.1:{}", ports.first(service));
+        (Some(service), "FIRSTCOME_HEALTH_LISTEN".to_owned(), address)
+    };
+    Service::ALL.map(listen).into()
 }

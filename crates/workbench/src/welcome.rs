@@ -55,6 +55,9 @@ impl Welcome<'_> {
             let (port, folder) = (postgres.port(), postgres.folder().display());
             writeln!(f, "  postgres  127.0.0.1:{port}, data in {folder}")?;
         }
+        let ports = up.health_ports();
+        let (first, last) = (ports.first(Service::User), ports.first(Service::Edge));
+        writeln!(f, "  metrics   http://127.0.0.1:{first}/metrics to {last} (user to edge)")?;
         writeln!(f, "  mails     {} (codes are in there)", address.mail.display())?;
         writeln!(f, "  logs      {}", address.logs.display())?;
         writeln!(f, "  operator  {}  {}", state.admin_email, state.admin_password)?;

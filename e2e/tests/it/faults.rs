@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use firstcome_e2e::{Sale, Shop, load, shop::Terms};
 use firstcome_local::{Role, Service};
-use firstcome_proto::Reason;
+use firstcome_proto::{Reason, order_v1::OrderState};
 use firstcome_workbench::rush::{RushArgs, rush};
 use sqlx::PgPool;
 
@@ -115,6 +115,47 @@ async fn a_sale_goes_on_when_a_redis_primary_dies() {
         redis.kill9(place).await;
     })
     .await;
+}
+
+/// One of twenty calls to payment fails, and one of two is late.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_comes_to_an_end_while_calls_to_payment_fail() {
+    const PAYING: usize = 40;
+    let shop = Shop::own(&[
+        (Service::Payment, "FIRSTCOME_INJECT_FAULTS", "errors:5%,latency:100ms:50%"),
+        (Service::Payment, "FIRSTCOME_INJECT_FAULTS_ALLOWED", "true"),
+    ])
+    .await
+    .unwrap();
+    let sale = shop.sell(Terms::of(i32::try_from(PAYING).unwrap())).await.unwrap();
+    let buyers = shop.buyers(PAYING).await.unwrap();
+    let bought = buyers.iter().enumerate().map(async |(number, buyer)| {
+        let order = buyer.buy(&sale, "k").await.unwrap();
+        let declined = number % 4 == 0;
+        let card = if declined { "pm_card_decline" } else { "pm_card_approve" };
+        let end = loop {
+            match buyer.pay(&order.order_id, card).await {
+                Ok(order) => break order.state(),
+                Err(refusal) if refusal.reason() == Reason::CardDeclined => {
+                    break OrderState::PaymentFailed;
+                }
+                Err(refusal) => {
+                    let reason = refusal.reason();
+                    let passing = [Reason::UpstreamUnavailable, Reason::PaymentInProgress];
+                    let ended = declined && reason == Reason::WrongState;
+                    assert!(passing.contains(&reason) || ended, "{refusal:?}");
+                    if ended {
+                        break OrderState::PaymentFailed;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        assert_eq!(end == OrderState::PaymentFailed, declined, "{end:?}");
+    });
+    let all = futures::future::join_all(bought);
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("each comes to an end");
+    shop.verify().await.unwrap();
 }
 
 /// A call's answer once the gate is there again.

@@ -209,7 +209,7 @@ async fn a_stranger_who_reaches_a_services_port_gets_nowhere() {
 
     let endpoint = address.endpoint(Service::Order);
     let plain = upstream::channel(endpoint).unwrap();
-    let pretended = upstream::channel_to(Peer::Order, endpoint, Some(&forged)).unwrap();
+    let pretended = upstream::connection_to(Peer::Order, endpoint, Some(&forged)).unwrap();
     for channel in [plain, pretended] {
         let mut request = Request::new(GetOrderRequest { order_id: order.order_id.clone() });
         request.metadata_mut().insert_bin(identity::HEADER, identity_of(&buyer).to_header());

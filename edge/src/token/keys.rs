@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use firstcome_mesh::{Deadline, Shutdown};
+use firstcome_mesh::{Deadline, Shutdown, upstream::Channel};
 use firstcome_proto::{
     Refusal,
     user_v1::{ListTokenKeysRequest, token_key_service_client::TokenKeyServiceClient},
@@ -15,7 +15,6 @@ use tokio::{
     sync::{Mutex, watch},
     time::Instant,
 };
-use tonic::transport::Channel;
 
 use super::invalid;
 use crate::wire;

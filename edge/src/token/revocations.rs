@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use firstcome_mesh::{Deadline, Shutdown};
+use firstcome_mesh::{Deadline, Shutdown, upstream::Channel};
 use firstcome_proto::{
     Reason, Refusal, SessionId, timestamp,
     user_v1::{
@@ -23,9 +23,9 @@ use firstcome_proto::{
 };
 use parking_lot::RwLock;
 use tokio::{sync::watch, time::Instant};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
-use crate::wire;
+use crate::{metrics::METRICS, wire};
 
 /// Everybody must be refused within a second of the end of a session: that leaves three quarters of
 /// it for the answer.
@@ -138,6 +138,7 @@ impl Revocations {
                         has_complained = false;
                     }
                     self.hear(asked_at, answer);
+                    METRICS.heard(asked_at.elapsed());
                 }
                 Err(fault) if self.is_stale() && !has_complained => {
                     let (code, silent_for) = (fault.code(), self.silent_for());
@@ -191,7 +192,7 @@ impl Revocations {
                 ended.insert(session, forget_at);
             }
         }
-        self.inner.ended_count.store(ended.len(), Ordering::Release);
+        self.count(ended.len());
         ended.len() > before
     }
 
@@ -199,7 +200,12 @@ impl Revocations {
         let now = Instant::now();
         let mut ended = self.inner.ended.write();
         ended.retain(|_, forget_at| *forget_at > now);
-        self.inner.ended_count.store(ended.len(), Ordering::Release);
+        self.count(ended.len());
+    }
+
+    fn count(&self, ended: usize) {
+        self.inner.ended_count.store(ended, Ordering::Release);
+        METRICS.sessions_ended.set(ended as i64);
     }
 
     fn has_ended(&self, session: SessionId) -> bool {
@@ -230,14 +236,15 @@ fn revoked() -> Refusal {
 #[cfg(test)]
 mod tests {
     use firstcome_mesh::upstream;
+    use firstcome_proto::access::Peer;
     use tokio::time::advance;
     use uuid::Uuid;
 
     use super::*;
 
     fn revocations(stale_max: Duration) -> Revocations {
-        let user = upstream::channel("http://127.0.0.1:1").expect("an endpoint");
-        Revocations::new(user, stale_max)
+        let user = upstream::channel_to(Peer::User, "http://127.0.0.1:1", None);
+        Revocations::new(user.expect("an endpoint"), stale_max)
     }
 
     fn answer(sessions: &[u128], keep: Duration) -> ListRevocationsResponse {

@@ -15,7 +15,7 @@ use firstcome_edge::{App, Config, wire};
 use firstcome_mesh::{
     Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::Serve,
+    config::{Faulty, Serve, Traces},
 };
 use firstcome_proto::{
     Reason, Refusal,
@@ -36,6 +36,7 @@ use tonic::{
     service::Routes,
     transport::{Channel, Endpoint},
 };
+use tonic_health::pb::HealthCheckResponse;
 use uuid::Uuid;
 
 pub type Answer = http::Response<Body>;
@@ -59,6 +60,9 @@ impl Asked {
 /// What no caller makes the edge ask.
 pub const ASKED_BY_ITSELF: [&str; 2] = ["ListTokenKeys", "ListRevocations"];
 
+/// What every caller asks of every service, all the time.
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+
 /// What `user` says of ended sessions. The cursor is how many it has told.
 #[derive(Default)]
 pub struct Ended {
@@ -73,6 +77,8 @@ pub struct Ended {
 pub struct Scripts {
     by_path: Arc<Mutex<HashMap<String, Script>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// Who follows their health, which is always good.
+    listeners: Arc<Mutex<Vec<mpsc::UnboundedSender<HealthCheckResponse>>>>,
 }
 
 impl Scripts {
@@ -108,6 +114,12 @@ impl Scripts {
             Err(_) => Bytes::new(),
         };
         let path = parts.uri.path().to_owned();
+        if path == HEALTH_WATCH {
+            let (words, answer) = stream();
+            words.send(HealthCheckResponse { status: 1 }).unwrap();
+            self.listeners.lock().push(words);
+            return answer.map(axum::body::Body::new);
+        }
         let asked = Asked { path: path.clone(), headers: parts.headers, message };
         self.asked.lock().push(asked.clone());
         let script = self.by_path.lock().get(&path).cloned();
@@ -356,8 +368,11 @@ pub fn config(endpoint: &str) -> Config {
         serve: Serve {
             listen: "127.0.0.1:0".parse().unwrap(),
             health_listen: None,
+            drain_wait: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
             tls: Tls::default(),
+            faults: Faulty::default(),
+            traces: Traces::default(),
         },
         user_endpoint: endpoint.to_owned(),
         inventory_endpoint: endpoint.to_owned(),
@@ -372,6 +387,7 @@ pub fn config(endpoint: &str) -> Config {
         password_limit: "off".parse().unwrap(),
         user_limit: "off".parse().unwrap(),
         exempt_users: Vec::new(),
+        traced_share: "1".parse().unwrap(),
         call_deadline: Duration::from_secs(10),
         revocations_stale_max: Duration::from_secs(60),
         calls_max: 1000,

@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use crate::mesh::{Asked, Mesh, Services, by, reason, stream, until};
 
-const PLACE_ORDERS: &str = "order.v1.OrderIntakeService/PlaceOrders";
+pub const PLACE_ORDERS: &str = "order.v1.OrderIntakeService/PlaceOrders";
 
-fn wish(product: u128, key: &str) -> PlaceOrderRequest {
+pub fn wish(product: u128, key: &str) -> PlaceOrderRequest {
     let line = NewOrderLine {
         product_id: Uuid::from_u128(product).to_string(),
         sku_id: Uuid::from_u128(9).to_string(),

@@ -17,6 +17,7 @@ import { ProfileService } from "./gen/firstcome/user/v1/profile_service_pb";
 import { language } from "./language";
 import { type Refusal, refusalOf } from "./refusal";
 import { Session } from "./session";
+import { traced } from "./trace";
 
 /** Longer than the edge's own, so that its answer is the one that is heard. */
 const DEADLINE_MS = 20_000;
@@ -66,7 +67,7 @@ async function* heeded<T>(messages: AsyncIterable<T>, token: string): AsyncItera
 function transport(...interceptors: Interceptor[]) {
   return createGrpcWebTransport({
     baseUrl: location.origin,
-    interceptors: [...interceptors, everyCall],
+    interceptors: [...interceptors, traced, everyCall],
   });
 }
 

@@ -51,6 +51,18 @@ impl Peer {
         }
     }
 
+    /// The name of its program, which is also what its health calls it.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Edge => "firstcome-edge",
+            Self::User => "firstcome-user",
+            Self::Inventory => "firstcome-inventory",
+            Self::Order => "firstcome-order",
+            Self::Payment => "firstcome-payment",
+            Self::Operator => "firstcome-operator",
+        }
+    }
+
     /// Who has this DNS name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|peer| peer.name() == name)

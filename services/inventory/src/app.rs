@@ -4,12 +4,16 @@ use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use firstcome_mesh::{
-    Credentials, Shutdown,
+    Shutdown,
     server::{Listeners, Server},
 };
-use firstcome_proto::inventory_v1::{
-    catalog_service_server::CatalogServiceServer, offer_service_server::OfferServiceServer,
-    reservation_service_server::ReservationServiceServer, stock_service_server::StockServiceServer,
+use firstcome_proto::{
+    access::Peer,
+    inventory_v1::{
+        catalog_service_server::CatalogServiceServer, offer_service_server::OfferServiceServer,
+        reservation_service_server::ReservationServiceServer,
+        stock_service_server::StockServiceServer,
+    },
 };
 use firstcome_redis::RedisPool;
 use secrecy::ExposeSecret as _;
@@ -20,6 +24,7 @@ use crate::{
     gate::Gate,
     keeper::{Keeper, UNCONFIRMED_MS_MAX},
     live::Live,
+    metrics,
     offer::Offers,
     reserve::Reservations,
     rpc::{catalog::Catalog, reservation::Reservation},
@@ -38,11 +43,11 @@ const LIKES_AT_ONCE: usize = 2;
 const LIKES_WAITING_MAX: usize = 256;
 
 /// The binary's name, and the health service's word for "ready".
-pub const NAME: &str = "firstcome-inventory";
+pub const NAME: &str = Peer::Inventory.program();
 
 /// A service that is ready to serve.
 pub struct App {
-    credentials: Option<Credentials>,
+    server: Server,
     shutdown: Shutdown,
     /// The truth.
     pub store: Store,
@@ -58,7 +63,8 @@ pub struct App {
 impl App {
     /// Connects to the stores; fails when Redis cannot be reached at all.
     pub async fn build(service: &Service, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let credentials = service.serve.tls.open()?;
+        let server = Server::new(NAME, service.serve.tls.open()?)
+            .injecting(&service.serve.faults.inject_faults);
         let store = Store::connect(&service.database_url, service.database_connections);
         let store = store.await.context("database")?;
         let redis = RedisPool::connect(service.redis_url.expose_secret()).await?;
@@ -73,7 +79,7 @@ impl App {
             service.gathered(),
         );
         let forget_after = service.forget_after;
-        Ok(Self { credentials, shutdown, store, gate, live, reservations, forget_after })
+        Ok(Self { server, shutdown, store, gate, live, reservations, forget_after })
     }
 
     /// The duties of this replica, to be started or to be done by hand.
@@ -108,8 +114,9 @@ impl App {
         let reservation =
             Reservation { reservations: self.reservations.clone(), store: self.store.clone() };
         self.keeper().start(&self.shutdown);
+        metrics::begin(self.store.clone(), &self.shutdown);
 
-        let mut server = Server::new(NAME, self.credentials);
+        let mut server = self.server;
         server
             .routes()
             .add_service(CatalogServiceServer::new(catalog))

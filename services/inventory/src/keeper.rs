@@ -15,6 +15,7 @@ use crate::{
     catalog::Product,
     gate::{Fault, Gate, ITEMS_MAX},
     live::Live,
+    metrics::METRICS,
     reserve::{Admission, Reservations},
     store::{
         Store,
@@ -85,6 +86,7 @@ impl Keeper {
             match self.store.expire_overdue(EXPIRE_BATCH as i64).await {
                 Ok(count) => {
                     if count > 0 {
+                        METRICS.expired.inc_by(count as u64);
                         failpoint::hit("inventory.between_expire_and_free");
                     }
                     if count < EXPIRE_BATCH {
@@ -140,6 +142,7 @@ impl Keeper {
         }
         failpoint::hit("inventory.between_free_and_delete");
         let ids: Vec<i64> = messages.iter().map(|message| message.outbox_id).collect();
+        METRICS.told.inc_by(ids.len() as u64);
         if let Err(error) = self.store.delete_messages(&ids).await {
             tracing::warn!(%error, "delete told messages later");
         }
@@ -201,6 +204,7 @@ impl Keeper {
                 return Ok(()); // comes again
             }
             let count = admissions.len();
+            METRICS.swept.inc_by(count as u64);
             tracing::info!(product = %product.id, count, "finish admissions of a lost call");
             self.gate.confirm(product.id, vec![entry.entry]).await?;
         }
@@ -228,6 +232,8 @@ where
 pub struct Auditor {
     keeper: Keeper,
     suspicions: HashMap<ProductId, Suspicion>,
+    /// Entries that were unconfirmed at this look, over all products.
+    unconfirmed: i64,
 }
 
 /// What differed at the last look.
@@ -244,7 +250,7 @@ struct Suspicion {
 impl Auditor {
     /// Suspects nobody yet.
     pub fn new(keeper: Keeper) -> Self {
-        Self { keeper, suspicions: HashMap::new() }
+        Self { keeper, suspicions: HashMap::new(), unconfirmed: 0 }
     }
 
     async fn run(mut self, shutdown: Shutdown) {
@@ -260,6 +266,7 @@ impl Auditor {
             Ok(touched) => products.extend(touched),
             Err(error) => return tracing::warn!(%error, "audit later"),
         }
+        self.unconfirmed = 0;
         for product in products {
             let Ok(open) = self.keeper.live.open(product).await else { continue };
             match self.compare(&open).await {
@@ -273,6 +280,8 @@ impl Auditor {
                 Err(Compare::Ledger(error)) => tracing::warn!(%error, "audit later"),
             }
         }
+        METRICS.suspects.set(self.suspicions.len() as i64);
+        METRICS.unconfirmed.set(self.unconfirmed);
     }
 
     /// Fences a product in which the same thing differs twice in one epoch.
@@ -285,15 +294,17 @@ impl Auditor {
             && !found.drift.is_empty()
             && last.drift == found.drift;
         if same_record.is_some() || same_drift {
+            METRICS.disagreements.inc();
             tracing::error!(product = %product.id, ?found, "gate and ledger disagree");
             self.suspicions.remove(&product.id);
             self.keeper.live.fence(product.id, product.epoch, product.epoch, "audit").await;
         }
     }
 
-    async fn compare(&self, product: &Product) -> Result<Option<Suspicion>, Compare> {
+    async fn compare(&mut self, product: &Product) -> Result<Option<Suspicion>, Compare> {
         let Keeper { gate, store, .. } = &self.keeper;
         let snapshot = gate.snapshot(product.id).await?;
+        self.unconfirmed += snapshot.unconfirmed;
         let books = store.books(product.id).await?;
         // Between two epochs there is nothing to compare, but somebody may have died there: a gate
         // that refuses everybody would never be told that its epoch is over.

@@ -27,6 +27,7 @@ pub mod store;
 
 pub mod error;
 pub mod measure;
+pub mod metrics;
 pub mod rpc;
 
 /// Every place where a test may stop this process, in the order in which a hold passes them.

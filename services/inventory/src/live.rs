@@ -19,6 +19,7 @@ use crate::{
     catalog::Product,
     error,
     gate::{Fault, Gate},
+    metrics::METRICS,
     store::{
         Store,
         catalog::Books,
@@ -63,7 +64,23 @@ enum State {
     /// Admits under the product's epoch.
     Open(Arc<Product>),
     /// Being rebuilt.
-    Fenced,
+    Fenced { _counted: Arc<Fence> },
+}
+
+/// A product that is not sold from; counted while it stands.
+struct Fence;
+
+impl State {
+    fn fenced() -> Self {
+        METRICS.fenced.inc();
+        Self::Fenced { _counted: Arc::new(Fence) }
+    }
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        METRICS.fenced.dec();
+    }
 }
 
 impl Live {
@@ -78,7 +95,7 @@ impl Live {
         let entry = self.entry(product).await?;
         match &*entry.state.read() {
             State::Open(product) => Ok(Arc::clone(product)),
-            State::Fenced => Err(error::fenced()),
+            State::Fenced { .. } => Err(error::fenced()),
         }
     }
 
@@ -115,6 +132,7 @@ impl Live {
     /// unless that happened already, or unless Redis alone is the trouble. Gives what to tell the
     /// caller.
     pub async fn report(&self, product: ProductId, epoch: i64, fault: &Fault) -> Refusal {
+        METRICS.failed(fault);
         match fault {
             // Somebody is making the gate of this very epoch: let them, unless they are gone.
             Fault::Loading(_) => self.fence(product, epoch, epoch - 1, "the gate is loading").await,
@@ -141,11 +159,12 @@ impl Live {
         {
             let mut state = entry.state.write();
             match &*state {
-                State::Fenced => return,
+                State::Fenced { .. } => return,
                 State::Open(product) if product.epoch > under => return,
-                State::Open(_) => *state = State::Fenced,
+                State::Open(_) => *state = State::fenced(),
             }
         }
+        METRICS.fences.inc();
         tracing::warn!(%product, epoch = failed, why, "fence product");
         let live = self.clone();
         self.inner.shutdown.clone().spawn(async move {
@@ -168,7 +187,7 @@ impl Live {
             let rebuilding = entry.rebuilding.lock().await;
             let before = match &*entry.state.read() {
                 State::Open(product) => product.epoch,
-                State::Fenced => 0,
+                State::Fenced { .. } => 0,
             };
             let changed = live.rebuild(&entry, 0, Some(change)).await;
             drop(rebuilding);
@@ -239,7 +258,7 @@ impl Live {
                 Ok(Advance::Started(mut product, image)) => {
                     change = None;
                     product.epoch = image.epoch;
-                    *entry.state.write() = State::Fenced;
+                    *entry.state.write() = State::fenced();
                     failpoint::hit("inventory.between_epoch_and_load");
                     match self.inner.gate.load(entry.id, &image).await {
                         Ok(()) => return Ok(self.reopen(entry, product, begun)),
@@ -263,6 +282,7 @@ impl Live {
     }
 
     fn reopen(&self, entry: &Entry, product: Product, begun: Instant) -> Arc<Product> {
+        METRICS.rebuild_seconds.observe(begun.elapsed().as_secs_f64());
         tracing::info!(product = %entry.id, epoch = product.epoch, took = ?begun.elapsed(),
                        "open gate");
         let product = Arc::new(product);

@@ -17,8 +17,9 @@ async fn main() -> anyhow::Result<()> {
         Command::MeasureGate(wanted) => measure::run(&wanted).await,
         Command::Healthy(healthy) => Ok(healthy.ask(app::NAME).await?),
         Command::Serve(service) => {
+            let _traces = telemetry::export(&service.serve.traces, app::NAME)?;
             let listeners = Listeners::bind(&service.serve).await;
-            let shutdown = Shutdown::on_signals()?;
+            let shutdown = Shutdown::on_signals(service.serve.drain_wait)?;
             let app = App::build(&service, shutdown).await?;
             Ok(app.serve(listeners, service.serve.drain_timeout).await?)
         }

@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use firstcome_mesh::{Answers, BatchCall, Batcher, Deadline, Shutdown, batcher::Limits, failpoint};
+use firstcome_mesh::{
+    Answers, BatchCall, Batcher, Deadline, Shutdown, batcher::Limits, failpoint, telemetry::traces,
+};
 use firstcome_proto::{ProductId, Reason, Refusal, ReservationId, SkuId, timestamp};
 
 use confirmations::Confirmations;
@@ -26,6 +28,7 @@ use crate::{
     gate::{Gate, Verdict, Verdicts},
     hold::{Hold, Wish},
     live::Live,
+    metrics::METRICS,
     store::{Store, ledger::CommitError},
 };
 
@@ -103,6 +106,8 @@ pub struct GateCall {
 }
 
 impl BatchCall for GateCall {
+    const HOP: &'static str = "gate";
+
     type Key = ProductId;
     type Item = Wish;
     type Answer = Answer;
@@ -119,6 +124,8 @@ impl BatchCall for GateCall {
                 return answer_all(answers, refusal);
             }
         };
+        tell(product, &verdicts);
+        METRICS.judged(&verdicts.verdicts);
         failpoint::hit("inventory.between_gate_and_ledger");
         // Winners are on their way to the ledger before losers are counted what may come back.
         let entry = verdicts.entry.as_ref().map(|name| {
@@ -198,6 +205,18 @@ impl GateCall {
     }
 }
 
+/// Tells of a traced batch what came of it.
+fn tell(product: ProductId, verdicts: &Verdicts) {
+    let admitted = verdicts
+        .verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict, Verdict::Admitted(_) | Verdict::Replayed(_)));
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    traces::tell("firstcome.product", || product.to_string());
+    traces::tell("firstcome.admitted", || count(admitted.clone().count()));
+    traces::tell("firstcome.refused", || count(verdicts.verdicts.len() - admitted.clone().count()));
+}
+
 /// What a verdict that is no admission means for the buyer; `holds_open` are units that may come
 /// back.
 fn refusal(product: &Product, verdict: Verdict, holds_open: i32) -> Refusal {
@@ -260,6 +279,8 @@ pub struct LedgerCall {
 }
 
 impl BatchCall for LedgerCall {
+    const HOP: &'static str = "ledger";
+
     type Key = ProductId;
     type Item = (Arc<Product>, Admission);
     type Answer = Answer;
@@ -332,6 +353,8 @@ impl Ledger {
                 }
             }
         }
+        let is_new = |answer: &&Answer| answer.as_ref().is_ok_and(|held| held.newly_admitted);
+        METRICS.committed.inc_by(outcomes.iter().filter(is_new).count() as u64);
         self.confirmations.add(product.id, finished);
         outcomes
     }

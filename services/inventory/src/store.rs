@@ -10,6 +10,7 @@ mod lists;
 pub mod epoch;
 pub mod freeing;
 pub mod ledger;
+pub mod standing;
 
 use std::time::Duration;
 

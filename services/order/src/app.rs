@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, relay};
 use firstcome_mesh::{
-    Credentials, Shutdown,
+    Shutdown,
     server::{Listeners, Server},
     upstream,
 };
@@ -27,6 +27,7 @@ use crate::{
     commands::Commands,
     config::{Serve, Upkeep},
     intake::Intake,
+    metrics,
     peers::{AddressBooks, Charges, Inventory, Offers},
     rpc::{baskets, order_intake_service, order_service},
     saga::Saga,
@@ -36,7 +37,7 @@ use crate::{
 };
 
 /// The binary's name, and the health service's word for "ready".
-pub const NAME: &str = "firstcome-order";
+pub const NAME: &str = Peer::Order.program();
 
 /// This service's own schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -44,7 +45,7 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Everything that serving needs, connected.
 pub struct App {
     config: Serve,
-    credentials: Option<Credentials>,
+    server: Server,
     store: Store,
     inventory: Inventory,
     offers: Offers,
@@ -68,7 +69,7 @@ impl App {
         let payment = channel(Peer::Payment, &config.payment_endpoint)?;
         let user = channel(Peer::User, &config.user_endpoint)?;
         Ok(Self {
-            credentials,
+            server: Server::new(NAME, credentials).injecting(&config.mesh.faults.inject_faults),
             store,
             offers: Offers::new(inventory.clone()),
             inventory: Inventory::new(inventory, config.steps()),
@@ -85,7 +86,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { config, credentials, store, inventory, offers, charges, books } = self;
+        let Self { config, mut server, store, inventory, offers, charges, books } = self;
         let intake = Intake::new(
             store.clone(),
             inventory.clone(),
@@ -107,6 +108,7 @@ impl App {
         let watches = Watches::new(store.clone(), shutdown.clone());
         shutdown.spawn(worker::run(store.clone(), saga.clone(), shutdown.clone(), clock.lease));
         shutdown.spawn(worker::tidy(store.clone(), shutdown.clone()));
+        metrics::begin(store.clone(), &shutdown);
         shutdown.spawn(attempts.clone().resume());
         shutdown.spawn(watches.clone().run());
         shutdown.spawn(relay::run(
@@ -129,7 +131,6 @@ impl App {
         let intakes = order_intake_service::Service::new(intake.clone(), clock.day);
         let lists = baskets::Service(lists);
 
-        let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(OrderServiceServer::new(orders))

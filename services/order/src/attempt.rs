@@ -25,6 +25,7 @@ use tonic::{Code, Status};
 use crate::{
     error::Error,
     hold::{self, Hold},
+    metrics::METRICS,
     order::{NewOrder, Order},
     peers::{Inventory, Verb, reserve_item},
     place::{Plan, Source, order_of_holds},
@@ -213,6 +214,7 @@ impl Attempts {
         };
         match self.finish(&placing, &new).await {
             Ok(Finished::Placed(instant)) => {
+                METRICS.placed_by_attempt.inc();
                 failpoint::hit("attempt.after_finish");
                 Ok(Order { attempt: Some(placing.attempt), ..new.written_at(instant) })
             }

@@ -8,6 +8,7 @@ use firstcome_mesh::{
     batcher::{InFlightMax, ItemsMax, Limits},
     config::{Logs, Serve as Mesh, Validate},
     server::probes::Healthy,
+    upstream,
 };
 use firstcome_vault::DataKeys;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -194,8 +195,8 @@ impl Validate for Config {
                     ("--payment-endpoint", &serve.payment_endpoint),
                     ("--user-endpoint", &serve.user_endpoint),
                 ] {
-                    if tonic::transport::Endpoint::from_shared(endpoint.clone()).is_err() {
-                        faults.push(format!("{flag} is not an http:// address"));
+                    if let Err(fault) = upstream::check(endpoint) {
+                        faults.push(format!("{flag}: {fault}"));
                     }
                 }
                 if !serve.redis_url.expose_secret().starts_with("redis-cluster://") {

@@ -26,6 +26,7 @@ use tonic::Status;
 use crate::{
     error::Error,
     hold::{self, Hold},
+    metrics::METRICS,
     order::{Fingerprint, NewOrder, Order, State},
     peers::{Inventory, Verb, reserve_item},
     place::{Decision, Placement, Row, decide},
@@ -101,6 +102,8 @@ struct Reserving {
 }
 
 impl BatchCall for Reserving {
+    const HOP: &'static str = "order_to_inventory";
+
     type Key = ProductId;
     type Item = Placement;
     type Answer = Placed;
@@ -253,6 +256,8 @@ struct Inserting {
 }
 
 impl BatchCall for Inserting {
+    const HOP: &'static str = "order_rows";
+
     type Key = ();
     type Item = Admission;
     type Answer = Placed;
@@ -273,6 +278,7 @@ impl BatchCall for Inserting {
             let orders: Vec<&NewOrder> = new.iter().map(|(_, order)| order).collect();
             match self.store.insert(&orders).await {
                 Ok(written) => {
+                    METRICS.placed.inc_by(placed_of(&new, &written));
                     failpoint::hit("order.after_insert");
                     for (place, order) in new {
                         if let Some(&instant) = written.get(&order.id) {
@@ -339,6 +345,14 @@ impl Inserting {
             }
         }
     }
+}
+
+/// How many of these rows are orders that somebody may pay; the others were written as expired.
+fn placed_of<T>(new: &[(usize, NewOrder)], written: &HashMap<OrderId, T>) -> u64 {
+    let is_placed = |(_, order): &&(usize, NewOrder)| {
+        order.state != State::Expired && written.contains_key(&order.id)
+    };
+    new.iter().filter(is_placed).count() as u64
 }
 
 /// What a placement is answered from the row that it wrote.

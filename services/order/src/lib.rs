@@ -24,6 +24,7 @@ pub mod attempt;
 pub mod baskets;
 pub mod commands;
 pub mod intake;
+pub mod metrics;
 pub mod peers;
 pub mod rpc;
 pub mod saga;

@@ -8,7 +8,9 @@ mod user;
 
 use std::time::Duration;
 
-use firstcome_mesh::{Answers, BatchCall, Batcher, Deadline, batcher::Limits, retry::Retry};
+use firstcome_mesh::{
+    Answers, BatchCall, Batcher, Deadline, batcher::Limits, retry::Retry, upstream::Channel,
+};
 use firstcome_proto::{
     Money, PaymentId, ProductId, Reason, Refusal, ReservationId, UserId,
     inventory_v1::{
@@ -17,7 +19,7 @@ use firstcome_proto::{
     },
     payment_v1::{self as payment, charge_service_client::ChargeServiceClient},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use crate::{
     hold,
@@ -120,6 +122,8 @@ struct HoldCalls {
 }
 
 impl BatchCall for HoldCalls {
+    const HOP: &'static str = "order_to_holds";
+
     type Key = (ProductId, Verb);
     type Item = ReservationId;
     type Answer = Result<hold::State, Refusal>;

@@ -34,7 +34,12 @@ pub mod table;
 
 use std::time::Duration;
 
-use firstcome_mesh::{Batcher, Deadline, Rejected, Shutdown, batcher::Limits, failpoint};
+use firstcome_mesh::{
+    Batcher, Deadline, Rejected, Shutdown,
+    batcher::Limits,
+    failpoint,
+    telemetry::traces::{Span, SpanKind},
+};
 use tokio::time::Instant;
 
 use self::{
@@ -46,6 +51,7 @@ use self::{
 use crate::{
     error::Error,
     life::{self, Beginning},
+    metrics::METRICS,
     order::{Failure, Order, PaymentIntent, State, Step},
     peers::{Charges, Inventory},
     store::{Move, Store},
@@ -160,10 +166,17 @@ impl Saga {
         // The step that was passed to, and is not on the row.
         let mut passed = None;
         let mut leased = Instant::now();
+        let (began, is_payment) = (leased, order.step == Some(Step::Pin));
         while let Some(step) = passed.take().or(order.step) {
             let (before, after) = step.failpoints();
             failpoint::hit(before);
-            let outcome = self.acts.act(step, &order).await;
+            let span = Span::start(SpanKind::Internal, || format!("saga {}", step.word()));
+            span.tell("firstcome.order", || order.id.to_string());
+            let asked = Instant::now();
+            let outcome = span.run(self.acts.act(step, &order)).await;
+            let took = asked.elapsed();
+            span.tell("firstcome.outcome", || format!("{outcome:?}"));
+            drop(span);
             failpoint::hit(after);
 
             let outcome = match outcome {
@@ -172,6 +185,7 @@ impl Saga {
                 Outcome::Unknown if since.elapsed() >= PATIENCE => Outcome::StillUnknown,
                 outcome => outcome,
             };
+            METRICS.stepped(step, outcome, took);
             let next = next(order.state, step, outcome);
             if next == Next::Leave {
                 tracing::warn!(order = %order.id, ?step, ?outcome, "leave a step to a worker");
@@ -187,7 +201,10 @@ impl Saga {
                 continue;
             }
             match self.save(&mut order, step, next).await {
-                Ok(true) if matches!(next, Next::Rest(_)) => return Ok(order),
+                Ok(true) if matches!(next, Next::Rest(_)) => {
+                    METRICS.rests(order.state, is_payment.then(|| began.elapsed()));
+                    return Ok(order);
+                }
                 Ok(true) => leased = Instant::now(),
                 // Somebody else has moved it: a payment that began meanwhile has its own driver,
                 // and of all else any driver may do any step.

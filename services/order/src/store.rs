@@ -9,6 +9,7 @@ mod outbox;
 mod reads;
 mod row;
 mod saga;
+mod waiting;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use address::Resealed;
 pub use attempt::{Begun, Finished, Placing};
 pub use basket::Added;
 pub use saga::Move;
+pub use waiting::Waiting;
 
 /// No statement here takes longer, unless it waits for a lock that nobody will give back.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);

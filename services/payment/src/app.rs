@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use firstcome_mesh::{
-    Credentials, Shutdown,
+    Shutdown,
     server::{Listeners, Server},
 };
 use firstcome_postgres::Pool;
-use firstcome_proto::payment_v1::{
-    charge_service_server::ChargeServiceServer, payment_service_server::PaymentServiceServer,
-    webhook_service_server::WebhookServiceServer,
+use firstcome_proto::{
+    access::Peer,
+    payment_v1::{
+        charge_service_server::ChargeServiceServer, payment_service_server::PaymentServiceServer,
+        webhook_service_server::WebhookServiceServer,
+    },
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::Migrator;
@@ -19,6 +22,7 @@ use tokio::sync::Notify;
 use crate::{
     charge::Charges,
     config::{Databases, ProviderKind, Serve},
+    metrics,
     provider::{Provider, Reader},
     rpc::{charge_service, payment_service, webhook_service},
     sandbox::{self, Habits, Ledger, Sandbox, teller::Merchant},
@@ -28,7 +32,7 @@ use crate::{
 };
 
 /// The binary's name, and the health service's word for "ready".
-pub const NAME: &str = "firstcome-payment";
+pub const NAME: &str = Peer::Payment.program();
 
 /// Payment's own schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -37,7 +41,7 @@ pub static SANDBOX_MIGRATIONS: Migrator = sqlx::migrate!("./sandbox-migrations")
 
 /// Everything that serving needs, connected.
 pub struct App {
-    credentials: Option<Credentials>,
+    server: Server,
     store: Store,
     partner: Partner,
 }
@@ -55,7 +59,8 @@ struct Partner {
 impl App {
     /// Connects.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
-        let credentials = config.mesh.tls.open()?;
+        let server =
+            Server::new(NAME, config.mesh.tls.open()?).injecting(&config.mesh.faults.inject_faults);
         let connections = config.database_connections;
         let store = Store::connect(&config.databases.database_url, connections);
         let store = store.await.context("database")?;
@@ -63,7 +68,7 @@ impl App {
             ProviderKind::Sandbox => Partner::sandbox(config).await?,
             ProviderKind::Stripe => Partner::stripe(config, &store),
         };
-        Ok(Self { credentials, store, partner })
+        Ok(Self { server, store, partner })
     }
 
     /// Serves until `shutdown` begins, then answers what is in flight.
@@ -73,7 +78,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, store, partner } = self;
+        let Self { mut server, store, partner } = self;
         let Partner { name, provider, sender, sandbox } = partner;
         if let Some((sandbox, merchant)) = &sandbox {
             sandbox.start(merchant.clone(), &shutdown);
@@ -83,7 +88,7 @@ impl App {
         let webhooks = Webhooks::new(sender, store.clone(), Arc::clone(&recorded));
         Worker { provider: name, store: store.clone(), charges: charges.clone(), recorded }
             .start(&shutdown);
-        let mut server = Server::new(NAME, credentials);
+        metrics::begin(store.clone(), &shutdown);
         server
             .routes()
             .add_service(ChargeServiceServer::new(charge_service::Service(charges)))

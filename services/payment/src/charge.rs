@@ -12,9 +12,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use firstcome_mesh::{Deadline, failpoint};
 use firstcome_proto::{PaymentId, UserId};
+use tokio::time::Instant;
 
 use crate::{
     error::Error,
+    metrics::METRICS,
     payment::{Command, Decision, Intent, Payment, Remedy, decide, remedy},
     provider::{Charge, Provider, Standing, Unknown},
     store::Store,
@@ -104,6 +106,7 @@ impl Charges {
                 Remedy::Refund => ask(self.provider.refund(id, deadline), deadline).await?,
             };
             failpoint::hit("payment.after_provider");
+            METRICS.remedies.inc();
             tracing::warn!(payment = %id, given_up = payment.state.name(), ?standing,
                 "money moved for a payment that was given up");
         }
@@ -118,15 +121,28 @@ impl Charges {
         asked: impl Future<Output = Result<Standing, Unknown>>,
         deadline: Deadline,
     ) -> Result<Payment, Error> {
-        match decide(payment.state, command) {
+        let ended = match decide(payment.state, command) {
             Decision::Answer => Ok(payment),
             Decision::Refuse => Err(Error::WrongState(payment.state)),
-            Decision::Ask => {
-                let standing = ask(asked, deadline).await?;
-                failpoint::hit("payment.after_provider");
-                self.follow(command, payment, standing, deadline).await
-            }
-        }
+            Decision::Ask => self.ask_and_follow(command, payment, asked, deadline).await,
+        };
+        METRICS.ended(command, &ended);
+        ended
+    }
+
+    async fn ask_and_follow(
+        &self,
+        command: Command,
+        payment: Payment,
+        asked: impl Future<Output = Result<Standing, Unknown>>,
+        deadline: Deadline,
+    ) -> Result<Payment, Error> {
+        let began = Instant::now();
+        let standing = ask(asked, deadline).await;
+        METRICS.asked(command, began.elapsed());
+        let standing = standing?;
+        failpoint::hit("payment.after_provider");
+        self.follow(command, payment, standing, deadline).await
     }
 
     /// Lets the row follow the provider's ledger, and answers by the table.

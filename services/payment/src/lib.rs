@@ -14,6 +14,7 @@
 pub mod app;
 pub mod config;
 pub mod error;
+pub mod metrics;
 
 pub mod charge;
 pub mod payment;

@@ -175,6 +175,8 @@ impl<S> Batched<S> {
 }
 
 impl<S: Statement> BatchCall for Batched<S> {
+    const HOP: &'static str = "payment_rows";
+
     type Key = ();
     type Item = S::Item;
     type Answer = Result<S::Answer, Error>;

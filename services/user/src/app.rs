@@ -5,16 +5,19 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use firstcome_events::{Streams, consumer};
 use firstcome_mesh::{
-    Credentials, Shutdown,
+    Shutdown,
     server::{Listeners, Server},
 };
 use firstcome_postgres::Pool;
-use firstcome_proto::user_v1::{
-    account_service_server::AccountServiceServer,
-    address_book_service_server::AddressBookServiceServer,
-    profile_service_server::ProfileServiceServer,
-    revocation_service_server::RevocationServiceServer,
-    token_key_service_server::TokenKeyServiceServer,
+use firstcome_proto::{
+    access::Peer,
+    user_v1::{
+        account_service_server::AccountServiceServer,
+        address_book_service_server::AddressBookServiceServer,
+        profile_service_server::ProfileServiceServer,
+        revocation_service_server::RevocationServiceServer,
+        token_key_service_server::TokenKeyServiceServer,
+    },
 };
 use firstcome_redis::RedisPool;
 use secrecy::ExposeSecret as _;
@@ -30,6 +33,7 @@ use crate::{
     dormancy,
     guard::Guard,
     mail::Mailer,
+    metrics,
     order_mail::OrderMails,
     outbox::Outbox,
     password::Hasher,
@@ -49,14 +53,14 @@ use crate::{
 };
 
 /// The binary's name, and the health service's word for "ready".
-pub const NAME: &str = "firstcome-user";
+pub const NAME: &str = Peer::User.program();
 
 /// The schema.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Everything that serving needs, connected.
 pub struct App {
-    credentials: Option<Credentials>,
+    server: Server,
     guard: Guard,
     addresses: AddressBook,
     redis: RedisPool,
@@ -73,7 +77,8 @@ pub struct App {
 impl App {
     /// Connects, and makes the first signing key where there is none.
     pub async fn build(config: &Serve) -> anyhow::Result<Self> {
-        let credentials = config.mesh.tls.open()?;
+        let server =
+            Server::new(NAME, config.mesh.tls.open()?).injecting(&config.mesh.faults.inject_faults);
         let url = &config.database.database_url;
         let (keys, connections) = (&config.keys, config.database_connections);
         let vault = keys.vault();
@@ -92,7 +97,7 @@ impl App {
             None => store.refresh_secret().await?.to_vec(),
         };
         Ok(Self {
-            credentials,
+            server,
             guard: Guard { store, hasher: Hasher::start(), throttle },
             addresses,
             redis,
@@ -114,7 +119,7 @@ impl App {
         shutdown: Shutdown,
         drain_timeout: Duration,
     ) -> anyhow::Result<()> {
-        let Self { credentials, guard, addresses, redis, codes, .. } = self;
+        let Self { mut server, guard, addresses, redis, codes, .. } = self;
         let Self { mailer, letters, signer, .. } = self;
         let store = guard.store.clone();
         let keep = token::outlived_after(signer.ttl());
@@ -123,6 +128,7 @@ impl App {
         dormancy::start(store.clone(), self.dormant_after, &shutdown);
         tidy::start(store.clone(), keep, &shutdown);
         Postman::new(store.clone(), letters.clone(), mailer).start(&shutdown);
+        metrics::begin(store.clone(), &shutdown);
         let order_mails = OrderMails::new(store.clone(), letters.clone());
         let streams = Streams::of_the_shop();
         order_mails.start(&redis, &streams, consumer::Settings::default(), &shutdown);
@@ -135,7 +141,6 @@ impl App {
             refresh_ttl: self.refresh_ttl,
             refresh_replay: self.refresh_replay,
         };
-        let mut server = Server::new(NAME, credentials);
         server
             .routes()
             .add_service(AccountServiceServer::new(account_service::Service(door)))

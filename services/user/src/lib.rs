@@ -18,6 +18,7 @@
 pub mod app;
 pub mod config;
 pub mod error;
+pub mod metrics;
 
 pub mod account;
 pub mod customer;

@@ -22,9 +22,10 @@ async fn main() -> anyhow::Result<()> {
         Command::Seed(wanted) => seed::run(&wanted).await.context("seed"),
         Command::Healthy(healthy) => healthy.ask(app::NAME).await.context("ask"),
         Command::Serve(serve) => {
+            let _traces = telemetry::export(&serve.mesh.traces, app::NAME)?;
             let listeners = Listeners::bind(&serve.mesh).await;
             let app = App::build(&serve).await.context("start")?;
-            let shutdown = Shutdown::on_signals()?;
+            let shutdown = Shutdown::on_signals(serve.mesh.drain_wait)?;
             app.serve(listeners, shutdown, serve.mesh.drain_timeout).await.context("serve")
         }
     }

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
-use crate::{account::Password, error::Error};
+use crate::{account::Password, error::Error, metrics::METRICS};
 
 /// OWASP's parameters for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -102,14 +102,24 @@ impl Hasher {
     ) -> Result<T, Error> {
         let (done, result) = oneshot::channel();
         let job = Box::new(move || {
+            METRICS.hashes_waiting.dec();
             if !done.is_closed() {
+                let began = Instant::now();
                 // Whoever leaves now does not want it any more.
                 let _ = done.send(work());
+                METRICS.hash_seconds.observe(began.elapsed().as_secs_f64());
             }
         });
-        self.jobs.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => Error::Overloaded,
-            TrySendError::Disconnected(_) => Error::internal("hash a password", "no thread left"),
+        METRICS.hashes_waiting.inc();
+        self.jobs.try_send(job).map_err(|refused| {
+            METRICS.hashes_waiting.dec();
+            METRICS.hashes_refused.inc();
+            match refused {
+                TrySendError::Full(_) => Error::Overloaded,
+                TrySendError::Disconnected(_) => {
+                    Error::internal("hash a password", "no thread left")
+                }
+            }
         })?;
         let result = result.await.map_err(|error| Error::internal("hash a password", error))?;
         self.hashed.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +148,9 @@ fn hash_until_dropped(waiting: &Mutex<Receiver<Job>>) {
             tracing::error!("hashing panicked");
         }
         let others = began.elapsed().saturating_sub(processor_time().saturating_sub(used));
-        thread::sleep((others * RESTS).min(REST_MAX));
+        let rest = (others * RESTS).min(REST_MAX);
+        METRICS.rest_seconds.inc_by(rest.as_secs_f64());
+        thread::sleep(rest);
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::{
     letter::Urgency,
     mail::{CONNECTIONS_MAX, Fault, Mailer},
+    metrics::{Fate, METRICS},
     outbox::{Closed, Outbox, Taken},
     store::Store,
 };
@@ -139,6 +140,7 @@ impl Postman {
         let letter = taken.id;
         let refusals = taken.refusals;
         if taken.is_over {
+            METRICS.tried(Fate::GivenUp);
             tracing::warn!(%letter, "a letter's time was over before it could leave");
             return (Outcome::Untold, None);
         }
@@ -146,15 +148,24 @@ impl Postman {
             Ok(Some(opened)) => opened,
             Ok(None) => return (Outcome::Untold, None),
             Err(fault @ Closed::Unopened(Unopened::UnknownKey(_))) => {
+                METRICS.tried(Fate::Unread);
                 tracing::warn!(%letter, %fault, "a letter waits for who can read it");
                 return (Outcome::Untold, Some(Back { refusals, after: NO_KEY_WAIT }));
             }
             Err(fault) => {
+                METRICS.tried(Fate::GivenUp);
                 tracing::error!(%letter, %fault, "a letter is given up");
                 return (Outcome::Untold, None);
             }
         };
-        match self.mailer.send(letter, &opened).await {
+        let sent = self.mailer.send(letter, &opened).await;
+        METRICS.tried(match &sent {
+            Ok(()) => Fate::Sent,
+            Err(Fault::NotNow(_)) => Fate::TurnedAway,
+            Err(Fault::Unreachable(_)) => Fate::Unreachable,
+            Err(Fault::Refused(_) | Fault::Unknown(_)) => Fate::GivenUp,
+        });
+        match sent {
             Ok(()) => (Outcome::Answered, None),
             Err(fault @ Fault::Unreachable(_)) => {
                 tracing::warn!(%fault, "mail waits");

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod addresses;
+pub mod backlog;
 mod clear;
 mod keys;
 mod letters;

@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use firstcome_deployment::compose::{self, Compose};
+use firstcome_deployment::{
+    SCRAPE_FILE,
+    compose::{self, Compose},
+    scrape,
+};
 use firstcome_local::{Checkout, Service};
 use serde_json::{Value as Json, json};
 
@@ -79,6 +83,21 @@ fn an_image_of_no_program_is_not_built() {
     let dockerfile = fs::read_to_string(dockerfile).unwrap();
     assert!(dockerfile.contains("${BIN:?"), "BIN without a value ends the build");
     assert!(!dockerfile.contains("${BIN}"), "BIN is looked at once");
+}
+
+#[test]
+fn what_prometheus_asks_is_answered() {
+    let text = fs::read_to_string(Checkout::here().root().join(SCRAPE_FILE)).unwrap();
+    let asked = |text: &str| scrape::faults(&scrape::read(text).unwrap(), &composed(), programs());
+    assert_eq!(asked(&text), Vec::<String>::new());
+    for (from, to, parts) in [
+        ("user:9100", "user:9101", ["job user", "nobody answers at user:9101"]),
+        ("user:9100", "order:9100", ["job user", "order:9100 is firstcome-order"]),
+        ("job_name: user", "job_name: users", ["job users", "is firstcome-user"]),
+        ("[\"user:9100\"]", "[]", ["no job asks", "firstcome-user"]),
+    ] {
+        assert_found(&asked(&text.replace(from, to)), &parts);
+    }
 }
 
 #[test]

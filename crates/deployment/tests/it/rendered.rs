@@ -171,6 +171,22 @@ fn nobody_would_find_it_there() {
                 &["Deployment order", "9203", "no containerPort"],
             ),
             (
+                "figures that are asked for at another port",
+                |copy| {
+                    let template = &mut order(copy)["spec"]["template"]["metadata"];
+                    template["annotations"]["prometheus.io/port"] = json!("9103");
+                },
+                &["Deployment order", "prometheus.io/port", "want 9100"],
+            ),
+            (
+                "nobody who asks is let in",
+                |copy| {
+                    let policy = object(copy, "NetworkPolicy", "monitoring");
+                    policy["spec"]["ingress"][0]["ports"][0]["port"] = json!(9101);
+                },
+                &["no NetworkPolicy monitoring lets whoever asks firstcome-order in"],
+            ),
+            (
                 "a caller that is told another port",
                 |copy| {
                     let edge = container(object(copy, "Deployment", "edge"));
@@ -253,11 +269,9 @@ fn it_would_be_killed_or_cut_or_take_too_much() {
                 &["Deployment order", "grace is 30s", "48s"],
             ),
             (
-                "an end without a pause",
-                |copy| {
-                    container(order(copy)).as_object_mut().unwrap().remove("lifecycle");
-                },
-                &["Deployment order", "preStop"],
+                "an end that callers have not heard of",
+                |copy| set_variable(container(order(copy)), "FIRSTCOME_DRAIN_WAIT", "1s"),
+                &["Deployment order", "FIRSTCOME_DRAIN_WAIT is 1s"],
             ),
             (
                 "another's certificate",

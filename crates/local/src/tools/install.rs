@@ -55,21 +55,39 @@ pub fn packages(names: &[&str], folder: &Path) -> Result<()> {
     unpack(names, folder)
 }
 
+/// Unpacks these packages and nothing that they ask for: their programs stand alone. Nothing of them
+/// is installed, so nothing of them ever starts by itself.
+pub fn unpack_alone(names: &[&str], folder: &Path) -> Result<()> {
+    if which("apt-get").is_none() {
+        bail!("this machine has no apt-get to get {} with", names.join(" "));
+    }
+    unpack_with(names, folder, |_| Ok(names.iter().map(|name| (*name).to_owned()).collect()))
+}
+
 /// Downloads the packages with all that they need and the machine lacks, and unpacks them.
 fn unpack(names: &[&str], folder: &Path) -> Result<()> {
+    unpack_with(names, folder, |lists| lists.closure(names))
+}
+
+fn unpack_with(
+    names: &[&str],
+    folder: &Path,
+    wanted: impl Fn(&PackageLists) -> Result<BTreeSet<String>>,
+) -> Result<()> {
     let root = folder.join("root");
-    eprintln!("unpacking {} into {} (no root, no sudo) ...", names.join(" "), root.display());
+    eprintln!("unpacking {} into {} ...", names.join(" "), root.display());
     let downloads = folder.join("packages");
     fs::create_dir_all(&downloads)?;
     fs::create_dir_all(&root)?;
 
     // The machine's package lists will do, unless it has none, or they are out of date.
     let ours = PackageLists::private(folder)?;
-    let downloaded = download(names, &PackageLists::of_machine(), &downloads).or_else(|error| {
-        eprintln!("fetching package lists of our own ({error:#}) ...");
-        ours.update()?;
-        download(names, &ours, &downloads)
-    })?;
+    let downloaded =
+        download(&wanted, &PackageLists::of_machine(), &downloads).or_else(|error| {
+            eprintln!("fetching package lists of our own ({error:#}) ...");
+            ours.update()?;
+            download(&wanted, &ours, &downloads)
+        })?;
     for package in downloaded {
         let mut command = Command::new("dpkg-deb");
         run(command.arg("--extract").arg(&package).arg(&root))?;
@@ -132,10 +150,14 @@ impl PackageLists {
     }
 }
 
-fn download(names: &[&str], lists: &PackageLists, folder: &Path) -> Result<Vec<PathBuf>> {
-    let closure = lists.closure(names)?;
+fn download(
+    wanted: impl Fn(&PackageLists) -> Result<BTreeSet<String>>,
+    lists: &PackageLists,
+    folder: &Path,
+) -> Result<Vec<PathBuf>> {
+    let packages = wanted(lists)?;
     let mut command = lists.apt_get();
-    run(command.args(["--quiet", "--quiet", "download"]).args(closure).current_dir(folder))?;
+    run(command.args(["--quiet", "--quiet", "download"]).args(packages).current_dir(folder))?;
     let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }

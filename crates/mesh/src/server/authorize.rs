@@ -17,15 +17,12 @@ use http::{HeaderName, Request, Response};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::incoming::Caller;
+use super::{incoming::Caller, is_for_all};
 use crate::identity;
 
 /// What only the edge knows of a caller.
 const FROM_THE_EDGE: [HeaderName; 2] =
     [HeaderName::from_static(identity::HEADER), HeaderName::from_static(identity::CLIENT_ADDRESS)];
-
-/// What whoever has a certificate of the mesh may ask: how a service is, and what it speaks.
-const FOR_ALL: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/"];
 
 /// The layer in front of all routes.
 #[derive(Clone)]
@@ -103,7 +100,7 @@ impl Callers {
         let path = request.uri().path();
         let allowed = match self.0.get(path) {
             Some(peer) => caller == Some(*peer),
-            None => FOR_ALL.iter().any(|service| path.starts_with(service)),
+            None => is_for_all(path),
         };
         if allowed {
             Ok(())

@@ -1,15 +1,18 @@
 //! A port of its own where a process says how it is, in the clear: whoever watches over it (a
-//! kubelet, a container's runtime) has no certificate of the mesh. Nothing else is said there, and
-//! the calls of buyers do not stand in front of it.
+//! kubelet, a container's runtime, Prometheus) has no certificate of the mesh. Health is asked by
+//! gRPC, the figures of [`metrics`] by `GET /metrics`. Nothing else is said there, and the calls of
+//! buyers do not stand in front of it.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Status, transport::Server as Transport};
+use tonic::{Request, Status, service::Routes, transport::Server as Transport};
 use tonic_health::{
     pb::{
         HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -18,20 +21,27 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::upstream;
+use crate::{metrics, upstream};
 
 /// Who cannot say how it is in this time is not well.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A probe is one call on a connection of its own.
 const CALLS_MAX: usize = 4;
 
+/// Where Prometheus looks unless it is told otherwise.
+pub const METRICS_PATH: &str = "/metrics";
+
 /// Answers what the reporter is told, until the value is dropped.
 #[must_use = "whoever drops it stops answering"]
 pub fn answer(listener: TcpListener, reporter: HealthReporter) -> JoinSet<()> {
     let health = HealthServer::new(HealthService::from_health_reporter(reporter));
+    let figures = get(async || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text()));
+    let routes = Routes::new(health).into_axum_router().route(METRICS_PATH, figures);
     let serving = Transport::builder()
+        // Prometheus asks as a browser does.
+        .accept_http1(true)
         .concurrency_limit_per_connection(CALLS_MAX)
-        .add_service(health)
+        .add_routes(Routes::from(routes))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let mut task = JoinSet::new();
     task.spawn(async move {

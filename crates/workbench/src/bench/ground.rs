@@ -1,22 +1,14 @@
 //! Where it is measured: a mesh of its own, as shipped, with stores that keep what they are told.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
-use firstcome_local::{
-    Address, Checkout, Mesh, Service, Stores,
-    mesh::Options,
-    port,
-    service::Ports,
-    stores::{self, Own},
-};
+use firstcome_local::{Address, Checkout, Mesh, Service, service::Ports};
 use tokio::sync::Mutex;
 
 use super::cost::{Costs, Meter, Part, Reading};
-use crate::state::Lock;
+use crate::apart::{Apart, Setup, programs};
 
-/// The nodes of the Redis Cluster.
-const REDIS_NODES: u16 = 6;
 /// Between two looks at whether the shop has come to rest.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A shop at rest works no more than this between two looks: a tenth of a core.
@@ -26,10 +18,8 @@ const LOOKS_MAX: u32 = 20;
 
 /// A running mesh and its clocks.
 pub struct Ground {
-    mesh: Mesh,
+    apart: Apart,
     meter: Mutex<Meter>,
-    checkout: Checkout,
-    _lock: Lock,
 }
 
 impl Ground {
@@ -38,24 +28,16 @@ impl Ground {
         checkout: &Checkout,
         env: &[(Option<Service>, String, String)],
     ) -> Result<Self> {
-        let checkout = checkout.apart("bench");
-        let lock = Lock::take(&checkout)?;
-        wipe(&checkout)?;
         eprintln!("starting a mesh to measure ...");
-        let mut ports = port::free_row(REDIS_NODES + 1)?;
-        let postgres = ports.pop().context("a free port")?;
-        let store_ports = stores::Ports { redis_first: ports[0], postgres };
-        let stores = Stores::start_kept(&checkout, store_ports, Own::default()).await?;
-        let options = Options {
+        let setup = Setup {
+            name: "bench",
             programs: programs()?,
-            logs: checkout.logs(),
-            mail: checkout.mail(),
-            certificates: checkout.certificates(),
-            secrets: checkout.secrets(),
-            ports: Ports::free()?,
+            store_ports: None,
+            ports: Ports::free(1)?,
             env: env.to_vec(),
         };
-        let mesh = Mesh::prepare(stores, options).await?;
+        let apart = Apart::prepare(checkout, setup).await?;
+        let mesh = apart.mesh();
         mesh.serve().await?;
         let mut meter = Meter::default();
         for (service, pid) in mesh.pids().await {
@@ -67,22 +49,22 @@ impl Ground {
         if let Some(postgres) = mesh.stores().postgres() {
             meter.watch(Part::Postgres, postgres.pid().await.context("postgres has ended")?);
         }
-        Ok(Self { mesh, meter: Mutex::new(meter), checkout, _lock: lock })
+        Ok(Self { apart, meter: Mutex::new(meter) })
     }
 
     /// Where everything is.
     pub fn address(&self) -> &Address {
-        self.mesh.address()
+        self.mesh().address()
     }
 
     /// The processes.
     pub fn mesh(&self) -> &Mesh {
-        &self.mesh
+        self.apart.mesh()
     }
 
     /// A folder for files of the run.
     pub fn files(&self) -> PathBuf {
-        self.checkout.state()
+        self.apart.files()
     }
 
     /// Counts one more process.
@@ -115,27 +97,18 @@ impl Ground {
     /// Starts a service anew with these variables; `None` takes one back.
     pub async fn restart_with(&self, service: Service, env: &[(&str, Option<&str>)]) -> Result<()> {
         for (name, value) in env {
-            self.mesh.set_env(service, name, *value);
+            self.mesh().set_env(service, name, *value);
         }
-        self.mesh.restart(service).await?;
-        let pid = self.mesh.pids().await.remove(&service).context("the service has ended")?;
+        self.mesh().restart(service).await?;
+        let pid = self.mesh().replica(service, 1)?.pid().await?;
         self.meter.lock().await.replace(part_of(service), pid);
         Ok(())
     }
 
     /// Stops everything and removes what it kept.
     pub async fn stop(self) {
-        self.mesh.stop().await;
-        if let Err(error) = wipe(&self.checkout) {
-            eprintln!("warning: {error:#}");
-        }
+        self.apart.stop().await;
     }
-}
-
-/// The programs that were built with this one.
-pub fn programs() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("find this program")?;
-    Ok(program.parent().context("a program lies in a folder")?.to_owned())
 }
 
 /// Whose time it is.
@@ -147,17 +120,4 @@ pub fn part_of(service: Service) -> Part {
         Service::Payment => Part::Payment,
         Service::User => Part::User,
     }
-}
-
-/// Logs stay, for whoever wants to know why a run failed.
-fn wipe(checkout: &Checkout) -> Result<()> {
-    for folder in [checkout.data(), checkout.data_of_root(), checkout.mail()] {
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("remove {}", folder.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

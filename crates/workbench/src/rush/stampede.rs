@@ -1,15 +1,7 @@
 //! Everybody at once: runs each buyer's state machine against the edge, over a limited number of
 //! connections, and writes down every answer.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use firstcome_proto::{
     OrderId, Refusal,
@@ -19,10 +11,10 @@ use firstcome_proto::{
 use time::OffsetDateTime;
 use tokio::{
     sync::Semaphore,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until, timeout_at},
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{
     buyer::{Action, Buyer, Ending, Event, Tap, of_two},
@@ -32,6 +24,7 @@ use super::{
 };
 use crate::{
     calls::{ANSWER_TIMEOUT, CARD_APPROVED, CARD_DECLINED, Person},
+    doors::Doors,
     receipts::{Acknowledged, Answer, Call, LedgerEntry, Receipt},
 };
 
@@ -44,14 +37,11 @@ const HESITATION: Duration = Duration::from_millis(50);
 
 /// What all buyers share.
 pub struct Stampede {
-    channels: Vec<Channel>,
-    channel_next: AtomicUsize,
+    doors: Arc<Doors>,
     places: Semaphore,
     payments: Semaphore,
     sale: Sale,
     clock: Clock,
-    /// By purchase; every buyer uses the same texts, since keys belong to their users.
-    keys: Vec<Arc<str>>,
     /// Counters, for whoever looks on.
     pub tally: Tally,
     /// Where the losers wait.
@@ -60,17 +50,13 @@ pub struct Stampede {
 
 impl Stampede {
     /// A stampede for one sale, with at most so many PlaceOrder calls in flight.
-    pub fn new(channels: Vec<Channel>, in_flight: usize, sale: Sale, run: &str) -> Self {
-        assert!(!channels.is_empty(), "buyers need a connection");
+    pub fn new(doors: Arc<Doors>, in_flight: usize, sale: Sale) -> Self {
         Self {
-            channels,
-            channel_next: AtomicUsize::new(0),
+            doors,
             places: Semaphore::new(in_flight),
             payments: Semaphore::new(PAYMENTS_IN_FLIGHT),
             sale,
             clock: Clock::start(),
-            // More purchases than tries cannot be.
-            keys: (0..=64).map(|purchase| format!("rush-{run}-{purchase}").into()).collect(),
             tally: Tally::default(),
             watch: Watch::default(),
         }
@@ -80,60 +66,121 @@ impl Stampede {
     pub async fn run(
         self: &Arc<Self>,
         people: Vec<Person>,
+        keys: &Keys,
         ledger: LedgerEntry,
         opening: Instant,
         deadline: Instant,
     ) {
-        let looking = tokio::spawn({
-            let (stampede, channel) = (Arc::clone(self), self.channel());
-            async move { stampede.watch.run(channel, stampede.sale.product).await }
-        });
+        let looking = self.look_on();
         let mut homes = JoinSet::new();
         for (number, person) in people.into_iter().enumerate() {
-            let (stampede, ledger) = (Arc::clone(self), ledger.clone());
-            let visit = Visit { stampede, person, tap: tap_of(number), ledger };
-            homes.spawn(visit.run(opening, deadline));
+            let visit = self.visit(person, number, keys.clone(), ledger.clone());
+            homes.spawn(async move {
+                sleep_until(opening).await;
+                visit.run(deadline).await
+            });
         }
         drop(ledger);
         while homes.join_next().await.is_some() {}
         looking.abort();
     }
 
-    fn channel(&self) -> Channel {
-        let next = self.channel_next.fetch_add(1, Ordering::Relaxed);
-        self.channels[next % self.channels.len()].clone()
+    /// Somebody's time in the shop, who comes with this number.
+    pub fn visit(
+        self: &Arc<Self>,
+        person: Person,
+        number: usize,
+        keys: Keys,
+        ledger: LedgerEntry,
+    ) -> Visit {
+        Visit { stampede: Arc::clone(self), person, tap: tap_of(number), keys, ledger }
     }
 
-    fn key(&self, purchase: u16) -> &Arc<str> {
-        &self.keys[usize::from(purchase).min(self.keys.len() - 1)]
+    /// Looks at the stock for all who wait for a unit, until nothing can come back.
+    pub fn look_on(self: &Arc<Self>) -> JoinHandle<()> {
+        let stampede = Arc::clone(self);
+        tokio::spawn(async move {
+            stampede.watch.run(&stampede.doors, stampede.sale.product).await;
+        })
     }
 }
 
+/// The idempotency keys of a visit, by purchase; all buyers use the same texts, since keys belong
+/// to their users.
+#[derive(Clone)]
+pub struct Keys(Arc<[Arc<str>]>);
+
+impl Keys {
+    /// Whoever comes twice needs another name the second time.
+    pub fn of(name: &str) -> Self {
+        // More purchases than tries cannot be.
+        Self((0..=64).map(|purchase| format!("rush-{name}-{purchase}").into()).collect())
+    }
+
+    fn of_purchase(&self, purchase: u16) -> &Arc<str> {
+        &self.0[usize::from(purchase).min(self.0.len() - 1)]
+    }
+}
+
+/// An order, and under which of a visit's keys it was placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Purchase {
+    /// The order.
+    pub order: OrderId,
+    number: u16,
+}
+
+/// How somebody left.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// What came of it.
+    pub ending: Ending,
+    /// The last order, whatever became of it.
+    pub order: Option<Purchase>,
+}
+
 /// One buyer's time in the shop.
-struct Visit {
+pub struct Visit {
     stampede: Arc<Stampede>,
     person: Person,
     /// How the button is pressed first.
     tap: Tap,
+    keys: Keys,
     ledger: LedgerEntry,
 }
 
 impl Visit {
-    async fn run(self, opening: Instant, deadline: Instant) {
-        sleep_until(opening).await;
+    /// Buys, until there is nothing more to do or time is up.
+    pub async fn run(&self, deadline: Instant) -> Departure {
         let mut buyer = Buyer::new(self.tap);
         let home = timeout_at(deadline, self.live(&mut buyer)).await;
-        let ending = home.unwrap_or_else(|_| buyer.called_home());
-        self.stampede.tally.count_ending(ending);
+        let called_home = Departure { ending: buyer.called_home(), order: None };
+        let departure = home.unwrap_or(called_home);
+        self.stampede.tally.count_ending(departure.ending);
+        departure
     }
 
-    async fn live(&self, buyer: &mut Buyer) -> Ending {
+    /// What it is for.
+    pub fn sale(&self) -> Sale {
+        self.stampede.sale
+    }
+
+    /// Takes back the order that this visit led to.
+    pub async fn cancel(&self, of: Purchase) {
+        let asked_ms = self.stampede.clock.now_ms();
+        let cancel = |channel| self.person.cancel(channel, of.order);
+        let answer = self.stampede.doors.call(cancel).await;
+        let key = self.keys.of_purchase(of.number);
+        self.heard(Call::Cancel, key, asked_ms, answer, |order| Event::Paid(order.state));
+    }
+
+    async fn live(&self, buyer: &mut Buyer) -> Departure {
         let mut action = buyer.after(Event::Opened);
-        let mut purchase_now = 1;
+        let (mut purchase_now, mut bought) = (1, None);
         loop {
             // Boxed, so that a buyer who merely waits costs little memory.
             let event: Pin<Box<dyn Future<Output = Event> + Send + '_>> = match action {
-                Action::End(ending) => return ending,
+                Action::End(ending) => return Departure { ending, order: bought },
                 Action::Rest(span) => Box::pin(rest(span)),
                 Action::Watch => Box::pin(self.look_on()),
                 Action::Pay { order, declined } => {
@@ -149,6 +196,9 @@ impl Visit {
                 }
             };
             let event = event.await;
+            if let Event::Placed { order, .. } = event {
+                bought = Some(Purchase { order, number: purchase_now });
+            }
             action = buyer.after(event);
             let admitted = matches!(event, Event::Placed { .. })
                 && matches!(action, Action::Pay { .. } | Action::End(_));
@@ -179,7 +229,7 @@ impl Visit {
         tokio::select! {
             event = self.send_place(purchase) => event,
             () = sleep(patience) => {
-                let key = self.stampede.key(purchase);
+                let key = self.keys.of_purchase(purchase);
                 self.write_down(Call::Place, key, asked_ms, Answer::Unheard);
                 Event::HungUp
             }
@@ -196,11 +246,11 @@ impl Visit {
     }
 
     async fn send_place(&self, purchase: u16) -> Event {
-        let key = self.stampede.key(purchase);
+        let key = self.keys.of_purchase(purchase);
         let sale = self.stampede.sale;
-        let channel = self.stampede.channel();
         let (asked_ms, asked) = (self.stampede.clock.now_ms(), Instant::now());
-        let answer = self.person.place(channel, sale, key, ANSWER_TIMEOUT).await;
+        let place = |channel| self.person.place(channel, sale, key, ANSWER_TIMEOUT);
+        let answer = self.stampede.doors.call(place).await;
         self.stampede.tally.count_latency(asked.elapsed());
         self.heard(Call::Place, key, asked_ms, answer, |order| Event::Placed {
             order: order.order,
@@ -213,8 +263,9 @@ impl Visit {
         let _place = self.stampede.payments.acquire().await.expect("payments are never closed");
         let card = if declined { CARD_DECLINED } else { CARD_APPROVED };
         let asked_ms = self.stampede.clock.now_ms();
-        let answer = self.person.pay(self.stampede.channel(), order, card).await;
-        let key = self.stampede.key(purchase);
+        let pay = |channel| self.person.pay(channel, order, card);
+        let answer = self.stampede.doors.call(pay).await;
+        let key = self.keys.of_purchase(purchase);
         self.heard(Call::Pay, key, asked_ms, answer, |order| Event::Paid(order.state))
     }
 

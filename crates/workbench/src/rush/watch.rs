@@ -17,9 +17,9 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, MissedTickBehavior, timeout},
 };
-use tonic::transport::Channel;
 
 use super::buyer::Event;
+use crate::doors::Doors;
 
 /// How often sleepers are woken while units are on sale: as often as the stream may speak.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
@@ -77,8 +77,8 @@ impl Watch {
 
     /// Looks at the stock until nothing is left of it. Faults are waited out: the caller bounds
     /// the whole.
-    pub async fn run(&self, channel: Channel, product: ProductId) {
-        let mut client = StockServiceClient::new(channel);
+    pub async fn run(&self, doors: &Doors, product: ProductId) {
+        let mut client = StockServiceClient::new(doors.channel());
         let mut sight = Sight::MayComeBack;
         let mut gone_since = None;
         let mut wake = tokio::time::interval(WAKE_INTERVAL);
@@ -106,14 +106,19 @@ impl Watch {
                     // without end.
                     Ok(None) | Err(_) => {
                         stream = None;
+                        client = StockServiceClient::new(doors.channel());
                         tokio::time::sleep(WAKE_INTERVAL).await;
                     }
                 },
                 _ = ask.tick() => {
                     let request = GetStockRequest { product_id: product.to_string() };
                     let asked = timeout(ASK_TIMEOUT, client.get_stock(request)).await;
-                    if let Ok(Ok(answer)) = asked {
-                        sight = answer.into_inner().stock.as_ref().map_or(sight, seen);
+                    match asked {
+                        Ok(Ok(answer)) => {
+                            sight = answer.into_inner().stock.as_ref().map_or(sight, seen);
+                        }
+                        // Another edge may know.
+                        _ => client = StockServiceClient::new(doors.channel()),
                     }
                 }
                 _ = wake.tick() => match sight {
@@ -122,7 +127,7 @@ impl Watch {
                     Sight::Gone => {
                         let since: Instant = *gone_since.get_or_insert_with(Instant::now);
                         if since.elapsed() >= GONE_AFTER {
-                            self.wake.close();
+                            self.close();
                             return;
                         }
                     }
@@ -132,6 +137,11 @@ impl Watch {
                 gone_since = None;
             }
         }
+    }
+
+    /// Sends everybody home, and whoever comes later.
+    pub fn close(&self) {
+        self.wake.close();
     }
 
     /// Wakes enough sleepers for these units, those already woken included.

@@ -32,7 +32,7 @@ struct Hanging(u32);
 
 impl Hanging {
     async fn of(shop: &Shop, service: Service) -> Self {
-        let pid = shop.mesh.pids().await[&service];
+        let pid = shop.mesh.replica(service, 1).unwrap().pid().await.unwrap();
         process::signal(pid, Signal::STOP);
         Self(pid)
     }

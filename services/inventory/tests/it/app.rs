@@ -17,7 +17,7 @@ use firstcome_inventory::{
 use firstcome_mesh::{
     Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::Serve,
+    config::{Faulty, Serve, Traces},
     upstream,
 };
 use firstcome_proto::{
@@ -109,8 +109,11 @@ impl Shop {
             serve: Serve {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 health_listen: None,
+                drain_wait: Duration::ZERO,
                 drain_timeout: Duration::from_secs(1),
                 tls: Tls::default(),
+                faults: Faulty::default(),
+                traces: Traces::default(),
             },
             database_url: self.database.url.clone().into(),
             database_connections: 8,

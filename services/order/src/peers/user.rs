@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use firstcome_mesh::{Deadline, retry::Retry};
+use firstcome_mesh::{Deadline, retry::Retry, upstream::Channel};
 use firstcome_proto::{
     Address, AddressId, Reason, Refusal, UserId,
     user_v1::{GetAddressRequest, address_book_service_client::AddressBookServiceClient},
 };
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use crate::error::Error;
 

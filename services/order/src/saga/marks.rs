@@ -27,6 +27,8 @@ impl Marks {
 }
 
 impl BatchCall for Marks {
+    const HOP: &'static str = "saga_marks";
+
     type Key = ();
     type Item = PaymentIntent;
     /// The order, marked and ours to drive; `None` when it could not be: its row says why.

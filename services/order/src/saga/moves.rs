@@ -20,6 +20,8 @@ impl Moves {
 }
 
 impl BatchCall for Moves {
+    const HOP: &'static str = "saga_moves";
+
     type Key = ();
     type Item = Move;
     /// When the order's state last changed; `None` when the order is no longer at that step.

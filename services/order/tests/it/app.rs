@@ -9,7 +9,7 @@ use std::{
 use firstcome_mesh::{
     Identity, Shutdown, Tls,
     batcher::{InFlightMax, ItemsMax},
-    config::Serve as Mesh,
+    config::{Faulty, Serve as Mesh, Traces},
     identity, server,
 };
 use firstcome_order::{
@@ -106,7 +106,15 @@ impl Shop {
         let drain_timeout = Duration::from_secs(1);
         let tls = Tls::default();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let mesh = Mesh { listen, health_listen: None, drain_timeout, tls };
+        let mesh = Mesh {
+            listen,
+            health_listen: None,
+            drain_wait: Duration::ZERO,
+            drain_timeout,
+            tls,
+            traces: Traces::default(),
+            faults: Faulty::default(),
+        };
         let config = Serve {
             database: Database { database_url: self.database.url.clone().into() },
             database_connections: 8,

@@ -151,6 +151,8 @@ impl Ledger {
 }
 
 impl BatchCall for Ledger {
+    const HOP: &'static str = "sandbox_rows";
+
     type Key = ();
     type Item = (PaymentId, Step);
     type Answer = Result<Standing, Unknown>;

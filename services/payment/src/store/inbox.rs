@@ -26,7 +26,30 @@ pub struct DueEvent {
     pub tries: i32,
 }
 
+/// What nobody has followed up yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unfollowed {
+    /// How many.
+    pub events: i64,
+    /// How long the oldest is on record.
+    pub oldest_seconds: f64,
+}
+
 impl Store {
+    /// Looks what nobody has followed up yet.
+    pub async fn unfollowed(&self) -> Result<Unfollowed, Error> {
+        let unfollowed = sqlx::query_as!(
+            Unfollowed,
+            r#"select count(*) as "events!",
+                 coalesce(max(extract(epoch from now() - received_at)), 0)::float8
+                     as "oldest_seconds!"
+               from webhook_events where due_at is not null"#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(unfollowed)
+    }
+
     /// Records events; those that are on record already stay as they are. True when some have to
     /// be followed up: those that could change what we know of a payment of ours.
     pub async fn record_events(

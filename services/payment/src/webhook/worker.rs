@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::{
     charge::Charges,
     error::Error,
+    metrics::METRICS,
     store::{Store, inbox::DueEvent},
 };
 
@@ -91,8 +92,12 @@ impl Worker {
         let followed = self.catch_up(event.payment).await;
         failpoint::hit("webhook.after_effect");
         let settled = match followed {
-            Ok(()) => self.store.settle_event(self.provider, &event.id).await,
+            Ok(()) => {
+                METRICS.events_followed.inc();
+                self.store.settle_event(self.provider, &event.id).await
+            }
             Err(error) => {
+                METRICS.events_postponed.inc();
                 let (id, tries) = (&event.id, event.tries);
                 tracing::warn!(event = id, tries, %error, "follow an event up later");
                 self.store.postpone_event(self.provider, &event.id).await

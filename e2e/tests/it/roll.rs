@@ -1,0 +1,28 @@
+//! Every service is replaced in mid-rush, one process after the other; nobody notices more than what
+//! a client's normal retry survives.
+
+use std::time::Duration;
+
+use firstcome_e2e::shop;
+use firstcome_local::Mesh;
+use firstcome_workbench::roll::{self, Plan, steps};
+
+/// What a debug build on two shared cores bears beside other stories.
+const RATE: u32 = 30;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_no_request() {
+    let mesh = Mesh::start_throwaway_of(2, shop::programs().unwrap(), Vec::new()).await.unwrap();
+    let plan = Plan {
+        rate: RATE,
+        pause: Duration::from_secs(2),
+        hold: Duration::from_secs(3),
+        settle: Duration::from_secs(30),
+        steps: steps::one_of_each(),
+        files: mesh.address().logs.with_file_name("receipts"),
+    };
+    let report = roll::run_plan(&mesh, &plan).await.unwrap();
+    assert_eq!(report.losses(), Vec::<String>::new(), "{report}");
+    assert!(report.verified.examined.charges > 0, "somebody paid: {report}");
+    assert_eq!(report.errors_logged, Vec::<String>::new());
+}
