@@ -1,7 +1,6 @@
 #!/bin/sh
-# Makes one cluster of the nodes whose names are its arguments, three primaries with a replica each;
-# or, when they were one before, introduces them again under the addresses that they have now. Run
-# it as often as you like.
+# Makes one cluster of the nodes whose names are its arguments, three primaries with a replica each,
+# unless they are one already, and waits until it is whole. Run it as often as you like.
 set -eu
 
 ask() {
@@ -32,7 +31,7 @@ answers() {
 whole() {
     table=$(ask "$1" cluster nodes)
     for member in $members; do
-        echo "$table" | grep -q " $(address "$member"):6379@" || return 1
+        echo "$table" | grep -q " $(address "$member"):6379@16379,$member " || return 1
     done
     info=$(ask "$1" cluster info | tr -d '\r')
     for line in cluster_state:ok cluster_slots_ok:16384 "cluster_known_nodes:$nodes"; do
@@ -48,14 +47,8 @@ done
 
 first=$1
 known=$(ask "$first" cluster info | tr -d '\r' | sed -n 's/^cluster_known_nodes://p')
-if [ "$known" -gt 1 ]; then
-    # Everybody meets everybody: until gossip has gone round, buyers would be sent to old addresses.
-    for node in "$@"; do
-        for other in "$@"; do
-            ask "$node" cluster meet "$(address "$other")" 6379 >/dev/null
-        done
-    done
-else
+# Those that know each other introduce themselves when they come back (start.sh).
+if [ "$known" -eq 1 ]; then
     addresses=
     for node in "$@"; do
         addresses="$addresses $(address "$node"):6379"

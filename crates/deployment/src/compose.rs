@@ -12,6 +12,7 @@ use crate::{
     manifests::{list, text},
     pools::{MIGRATIONS, RESERVED, in_args},
     program::{Programs, Served, Value, of_image},
+    redis::{self, Command},
     schema,
     workload::is_pinned,
 };
@@ -64,6 +65,7 @@ pub fn faults(compose: &Compose, programs: &Programs) -> Vec<String> {
     }
     faults.extend(ways(compose, &serving));
     faults.extend(pools(compose, &serving));
+    faults.extend(redis::faults(&commands(compose)));
     faults
 }
 
@@ -171,6 +173,10 @@ fn pools(compose: &Compose, serving: &BTreeMap<&str, (Service, Served)>) -> Opti
     let pools: u32 = serving.values().map(|(_, served)| served.connections).sum();
     let wanted = RESERVED + MIGRATIONS + pools;
     (wanted > most).then(|| format!("pools want {wanted} connections of {most}"))
+}
+
+fn commands(compose: &Compose) -> Vec<Command> {
+    compose.services().map(|(name, service)| (name.clone(), words(&service["command"]))).collect()
 }
 
 fn words(command: &Json) -> Vec<String> {

@@ -10,6 +10,7 @@ pub mod manifests;
 pub mod network;
 pub mod pools;
 pub mod program;
+pub mod redis;
 pub mod schema;
 pub mod scrape;
 pub mod workload;
@@ -59,5 +60,6 @@ pub fn faults_of(manifests: &Manifests, programs: &Programs) -> Vec<String> {
     faults.extend(network::faults(manifests, programs));
     faults.extend(scrape::faults_of_pods(manifests, programs));
     faults.extend(pools::faults(manifests, programs));
+    faults.extend(redis::faults(&redis::commands(manifests)));
     faults
 }

@@ -17,6 +17,8 @@ const LEAVING: Duration = Duration::from_secs(5);
 const AFTER_DRAIN: Duration = Duration::from_secs(3);
 /// The kinds that have a template of pods.
 const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "Job"];
+/// The label that every node has.
+const HOSTNAME: &str = "kubernetes.io/hostname";
 /// Where certificates are read from.
 const TLS_VARIABLES: [&str; 3] =
     ["FIRSTCOME_TLS_CERTIFICATE", "FIRSTCOME_TLS_KEY", "FIRSTCOME_TLS_AUTHORITY"];
@@ -27,6 +29,7 @@ pub fn faults(manifests: &Manifests, programs: &Programs) -> Vec<String> {
     for kind in KINDS {
         for object in manifests.of_kind(kind) {
             faults.extend(unpinned(object));
+            faults.extend(idle_spread(object));
             for container in Container::all_of(object, manifests, &mut faults) {
                 let (said, served) = container.read(programs);
                 let mut found = said;
@@ -69,6 +72,15 @@ fn unpinned(object: &Json) -> Vec<String> {
     let images = containers.map(|container| text(&container["image"]));
     let loose = images.filter(|image| !is_pinned(image));
     loose.map(|image| format!("{}: image {image:?} names no version", title(object))).collect()
+}
+
+/// The scheduler leaves a node that lacks the label of one constraint out of all of them: where no
+/// node has it, nothing is spread.
+fn idle_spread(object: &Json) -> Vec<String> {
+    let constraints = list(&object["spec"]["template"]["spec"]["topologySpreadConstraints"]);
+    let keys = constraints.iter().map(|constraint| text(&constraint["topologyKey"]));
+    let idle = keys.filter(|key| *key != HOSTNAME);
+    idle.map(|key| format!("{}: nodes without {key} end its spread", title(object))).collect()
 }
 
 /// Whether an image is named by a digest, or by a tag that stays.

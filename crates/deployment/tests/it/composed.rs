@@ -71,6 +71,21 @@ fn whoever_is_waited_for_must_be_there() {
 }
 
 #[test]
+fn every_node_of_redis_is_told_of_all() {
+    let mut copy = composed();
+    copy.0["services"]["redis-3"]["command"].as_array_mut().unwrap().pop();
+    assert_found(&faults(&copy), &["redis-3: told of", "want", "redis-6"]);
+}
+
+#[test]
+fn an_image_of_no_program_is_not_built() {
+    let dockerfile = Checkout::here().root().join("deploy/Dockerfile");
+    let dockerfile = fs::read_to_string(dockerfile).unwrap();
+    assert!(dockerfile.contains("${BIN:?"), "BIN without a value ends the build");
+    assert!(!dockerfile.contains("${BIN}"), "BIN is looked at once");
+}
+
+#[test]
 fn what_prometheus_asks_is_answered() {
     let text = fs::read_to_string(Checkout::here().root().join(SCRAPE_FILE)).unwrap();
     let asked = |text: &str| scrape::faults(&scrape::read(text).unwrap(), &composed(), programs());

@@ -287,6 +287,25 @@ fn it_would_be_killed_or_cut_or_take_too_much() {
                 &["Deployment order", "names no version"],
             ),
             (
+                "a spread that ends where nodes have no zones",
+                |copy| {
+                    let pod = &mut order(copy)["spec"]["template"]["spec"];
+                    let spread = pod["topologySpreadConstraints"].as_array_mut().unwrap();
+                    let mut zones = spread[0].clone();
+                    zones["topologyKey"] = json!("topology.kubernetes.io/zone");
+                    spread.push(zones);
+                },
+                &["Deployment order", "topology.kubernetes.io/zone", "end its spread"],
+            ),
+            (
+                "a node of Redis that nobody would be introduced to",
+                |copy| {
+                    let redis = container(object(copy, "StatefulSet", "redis"));
+                    redis["command"].as_array_mut().unwrap().pop();
+                },
+                &["StatefulSet redis", "told of", "redis-5.redis"],
+            ),
+            (
                 "more replicas than Postgres has connections for",
                 |copy| {
                     let scaler = object(copy, "HorizontalPodAutoscaler", "order");
