@@ -309,7 +309,7 @@ mod tests {
 
     #[derive(clap::Subcommand, Debug)]
     enum Work {
-        Serve(Serve),
+        Serve(Box<Serve>),
         Migrate {
             #[arg(long)]
             steps: u16,

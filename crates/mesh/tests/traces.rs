@@ -119,9 +119,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn request(path: &str, traceparent: Option<&str>) -> Request<Body> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() = path.parse().unwrap();
+    *request.uri_mut() = path.parse().expect("a path");
     if let Some(text) = traceparent {
-        request.headers_mut().insert(traceparent::HEADER, text.parse().unwrap());
+        request.headers_mut().insert(traceparent::HEADER, text.parse().expect("a header"));
     }
     request
 }

@@ -102,7 +102,8 @@ async fn run(command: Command) -> Result<bool> {
         Command::Bench(args) => bench::bench(&checkout, &args).await,
         Command::Echo(args) => bench::serve_echo(&args).await.map(|()| true),
         Command::Crowd => bench::serve_crowd().await.map(|()| true),
-        Command::Roll(args) => roll::roll(&checkout, &args).await,
+        // Boxed: two replicas of everything and a crowd wait in it.
+        Command::Roll(args) => Box::pin(roll::roll(&checkout, &args)).await,
         Command::Tools { browser: true, .. } => {
             Ok(print_place(tools::find_or_install_browser(&checkout)))
         }
