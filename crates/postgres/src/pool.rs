@@ -33,7 +33,7 @@ use sqlx::{
     },
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
@@ -90,9 +90,14 @@ struct Inner {
     /// The last one given back is the first one taken: few connections do most of the work, and
     /// know their statements.
     at_hand: Mutex<VecDeque<AtHand>>,
+    /// As many connections may be tested or made at once.
+    makers: Arc<Semaphore>,
     /// For whoever waits for sqlx.
     given_back: Notify,
 }
+
+/// A connection that sqlx tested or made, or why there is none.
+type Made = Result<PoolConnection<Postgres>, sqlx::Error>;
 
 struct AtHand {
     connection: PoolConnection<Postgres>,
@@ -122,6 +127,7 @@ impl Pool {
         let inner = Arc::new(Inner {
             sqlx,
             usage,
+            makers: Arc::new(Semaphore::new(permits.available_permits())),
             permits,
             at_hand: Mutex::default(),
             given_back: Notify::new(),
@@ -158,13 +164,27 @@ impl Pool {
     async fn wait_for_one(&self) -> Result<Lent, sqlx::Error> {
         let permit = Arc::clone(&self.inner.permits).acquire_owned().await;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
+        let mut made = None;
         let (connection, since) = loop {
             if let Some(AtHand { connection, since, .. }) = self.inner.take().await {
                 break (connection, since);
             }
-            // What sqlx still has to test may take long; what is given back meanwhile is as good.
+            if made.is_none() {
+                made = Inner::make(&self.inner);
+            }
+            // What sqlx still has to test or make may take long; what is given back meanwhile is
+            // as good.
+            let made_for_us = async {
+                match made.as_mut() {
+                    Some(made) => made.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                connection = self.inner.sqlx.acquire() => break (connection?, Instant::now()),
+                answer = made_for_us => match answer {
+                    Ok(connection) => break (connection?, Instant::now()),
+                    Err(_) => made = None, // its maker ended with the runtime
+                },
                 () = self.inner.given_back.notified() => {}
             }
         };
@@ -200,6 +220,35 @@ impl Inner {
             drop(Suspect(Some(connection)));
         }
         None
+    }
+
+    /// Has sqlx test or make a connection, in a task of its own: were that given up whenever another
+    /// is given back first, a busy pool would begin to connect for nearly every statement, and keep
+    /// Postgres from doing anything else. For whoever waits; if they have gone, for the next.
+    fn make(inner: &Arc<Self>) -> Option<oneshot::Receiver<Made>> {
+        let making = Arc::clone(&inner.makers).try_acquire_owned().ok()?;
+        let (sender, receiver) = oneshot::channel();
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move {
+            let connection = inner.sqlx.acquire().await;
+            drop(making);
+            if let Err(Ok(unwanted)) = sender.send(connection) {
+                inner.keep(unwanted, Instant::now());
+            }
+            // Also when there is none: whoever waits without a maker may have one now.
+            inner.given_back.notify_one();
+        });
+        Some(receiver)
+    }
+
+    /// Keeps a connection at hand.
+    fn keep(&self, connection: PoolConnection<Postgres>, since: Instant) {
+        let mut at_hand = self.at_hand.lock();
+        // Under the lock, because a pool that closes empties it once.
+        if since.elapsed() > AT_HAND_MAX || self.permits.is_closed() {
+            return; // sqlx looks at it
+        }
+        at_hand.push_back(AtHand { connection, since, rests_since: Instant::now() });
     }
 
     /// Lets go, now and then, of what a burst left behind: sqlx closes what stays idle.
@@ -258,13 +307,7 @@ impl Lent {
     /// Keeps it at hand for the next statement. No transaction may be open.
     pub fn give_back(self) {
         let Self { pool, connection, since, _permit, _used } = self;
-        let mut at_hand = pool.inner.at_hand.lock();
-        // Under the lock, because a pool that closes empties it once.
-        if since.elapsed() > AT_HAND_MAX || pool.inner.permits.is_closed() {
-            return; // sqlx looks at it
-        }
-        at_hand.push_back(AtHand { connection, since, rests_since: Instant::now() });
-        drop(at_hand);
+        pool.inner.keep(connection, since);
         pool.inner.given_back.notify_one();
     }
 }

@@ -1,11 +1,18 @@
 //! Which connection a statement gets, and what becomes of those that end badly.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use firstcome_postgres::{Pool, Settings, Trouble};
 use firstcome_testkit::{TestDatabase, eventually, stores};
 use sqlx::Connection as _;
+use tokio::net::{TcpListener, TcpStream};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("tests/migrations");
 
@@ -148,4 +155,48 @@ async fn no_more_are_lent_than_there_are_and_who_waits_gets_the_next() {
     waits.unwrap();
     pool.close().await;
     assert!(matches!(backend(&pool).await.unwrap_err(), sqlx::Error::PoolClosed));
+}
+
+/// A way to Postgres on which every connection but the first takes its time to be made. The number
+/// counts how many were begun.
+async fn slow_to_connect(database: &TestDatabase) -> (String, Arc<AtomicUsize>) {
+    let mut url = url::Url::parse(&database.url).unwrap();
+    let postgres = (url.host_str().unwrap().to_owned(), url.port().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            let postgres = postgres.clone();
+            tokio::spawn(async move {
+                if !is_first {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+                let mut server = TcpStream::connect(postgres).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (url.into(), begun)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_pool_gives_up_no_connection_that_is_being_made() {
+    const CONNECTIONS_MAX: u32 = 4;
+    let database = stores().await.database("fc_order", &MIGRATIONS).await;
+    let (url, begun) = slow_to_connect(&database).await;
+    let timeout = Duration::from_secs(60);
+    let settings = Settings { connections_max: CONNECTIONS_MAX, statement_timeout: timeout };
+    let pool = Pool::connect(&url.into(), settings).await.unwrap();
+    // Many who wait, and one connection that is given back again and again meanwhile.
+    let busy = (0..8).map(|_| async {
+        for _ in 0..50 {
+            backend(&pool).await.unwrap();
+        }
+    });
+    futures::future::join_all(busy).await;
+    let begun = begun.load(Ordering::Relaxed);
+    assert!(begun <= CONNECTIONS_MAX as usize, "{begun} were begun");
 }
