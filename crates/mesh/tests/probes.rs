@@ -44,8 +44,9 @@ async fn probes_are_answered_apart_from_calls_and_until_the_end() {
     ] {
         assert!(answer.contains(part), "{part} in {answer}");
     }
-    // Nothing else is said there.
-    assert!(!get(address, "/").await.contains("200 OK"));
+    // Nothing else is said there; what is no path is no method either.
+    let nothing = get(address, "/").await;
+    assert!(nothing.contains("grpc-status: 12\r\n") && nothing.ends_with("\r\n\r\n"), "{nothing}");
     assert!(!get(calls, "/metrics").await.contains("firstcome_"));
 
     shutdown.begin();
