@@ -67,7 +67,8 @@ async fn a_page_has_all_its_parts_of_the_one_who_asks() {
     assert_eq!(page.orders.iter().map(|it| &*it.order_id).collect::<Vec<_>>(), ["newest", "older"]);
     for part in PARTS {
         let asked = mesh.scripts.asked(part).remove(0);
-        assert_eq!(asked.headers["traceparent"], "00-1-2-01", "{part}");
+        // Where nothing is exported no call is traced, whatever a stranger asks.
+        assert!(!asked.headers.contains_key("traceparent"), "{part}");
         assert!(!asked.headers.contains_key("authorization"), "{part}");
         let caller = Identity::from_metadata(&MetadataMap::from_headers(asked.headers));
         assert_eq!(caller.expect("an identity").user.0, user, "{part}");
