@@ -77,13 +77,12 @@ test("a cart whose answer is lost and that is loaded anew ends with one order", 
   const pair = await putOnSale({ name: "Cart lost", units: 5, opensInMs: 0, holdSeconds: 60, limit: 4 });
   await addToCart(buyer, pair.productId);
   await page.goto("/cart");
-  await buyer.context.route(ORDERS, async (route) => {
+  const hearAgain = await buyer.loseAnswers(ORDERS, async (route) => {
     await route.fetch();
-    await route.abort("connectionreset");
   });
   await buyer.button(texts.own.orderChosen).click();
   await buyer.reads(texts.pausing);
-  await buyer.context.unroute(ORDERS);
+  hearAgain();
   // The order has taken the line out of the cart; the page knows what it asked for.
   await page.reload();
   await page.waitForURL("**/orders/**");
@@ -102,9 +101,8 @@ test("an order of a cart that never had its answer goes on when its buyer says s
   await addToCart(buyer, pair.productId);
   await page.goto("/cart");
   let asked = 0;
-  await buyer.context.route(ORDERS, async (route) => {
+  const hearAgain = await buyer.loseAnswers(ORDERS, () => {
     asked += 1;
-    await route.abort("connectionreset");
   });
   await buyer.button(texts.own.orderChosen).click();
   await buyer.reads(texts.pausing);
@@ -121,7 +119,7 @@ test("an order of a cart that never had its answer goes on when its buyer says s
   await buyer.reads(texts.own.orderUnfinished);
   await page.locator(".cart li", { hasText: pair.name }).waitFor();
   assert.equal(asked, 0);
-  await buyer.context.unroute(ORDERS);
+  hearAgain();
   assert.equal(await buyer.button(texts.own.orderChosen).getAttribute("aria-disabled"), "true");
   await buyer.button(texts.finish).click();
   await page.waitForURL("**/orders/**");

@@ -1,5 +1,5 @@
 // A person with a browser.
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page, type Route } from "playwright-core";
 
 import type { Language } from "../src/language";
 import { TEXTS, type Texts } from "../src/texts";
@@ -25,7 +25,7 @@ export class Buyer {
     readonly texts: Texts,
     public email: string,
   ) {
-    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.on("pageerror", (error) => this.complaints.push(error.stack ?? String(error)));
     page.on("console", (message) => {
       const text = message.text();
       if (message.type() === "error" && /Content Security Policy|TrustedHTML/.test(text)) this.complaints.push(text);
@@ -104,8 +104,31 @@ export class Buyer {
     await this.page.locator(".pay button[type=submit]").click();
   }
 
-  /** Waits for the words in the page's content. */
+  /**
+   * From now on no call to this address is answered; `befalls` says what happens to each before its
+   * connection is lost. What is returned lets later calls pass. The route stays until the browser is
+   * closed: taking it away would settle calls that are in the middle of it.
+   */
+  async loseAnswers(address: string, befalls: (route: Route) => Promise<void> | void): Promise<() => void> {
+    let losing = true;
+    await this.context.route(address, async (route) => {
+      if (!losing) return route.continue();
+      await befalls(route);
+      await route.abort("connectionreset");
+    });
+    return () => {
+      losing = false;
+    };
+  }
+
+  /** Waits for the words in the page's content; whoever waits in vain is told what it says instead. */
   async reads(words: string): Promise<void> {
-    await this.page.getByRole("main").getByText(words, { exact: false }).first().waitFor();
+    const content = this.page.getByRole("main");
+    try {
+      await content.getByText(words, { exact: false }).first().waitFor();
+    } catch (cause) {
+      const said = [await content.innerText().catch(String), ...this.complaints];
+      throw new Error(`${this.page.url()} never said "${words}", but:\n${said.join("\n")}`, { cause });
+    }
   }
 }
