@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { e164 } from "./format";
 import type { Address, AddressSchema } from "./gen/firstcome/address/v1/address_pb";
-import { Field } from "./parts";
+import { Field, PhoneField } from "./parts";
 import { useTexts } from "./texts";
 
 /** What stands in the form, as the contract wants it. */
@@ -31,7 +31,7 @@ export function AddressFields(props: { faults: Record<string, string>; value?: A
   return (
     <>
       <Field name="recipient" label={texts.recipient} autocomplete="shipping name" maxLength={100} value={value?.recipient} fault={faults.recipient} />
-      <Field name="phone" label={texts.phone} type="tel" inputMode="tel" autocomplete="shipping tel" pattern="[+0][\d\s().\-]{7,20}" value={value?.phone} fault={faults.phone} />
+      <PhoneField label={texts.phone} autocomplete="shipping tel" value={value?.phone} fault={faults.phone} />
       <Field name="line1" label={texts.line1} autocomplete="shipping address-line1" maxLength={200} value={value?.line1} fault={faults.line1} />
       <Field name="line2" label={texts.line2} autocomplete="shipping address-line2" maxLength={200} optional value={value?.line2} fault={faults.line2} />
       <div class="row">

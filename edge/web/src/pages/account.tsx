@@ -6,14 +6,13 @@ import { account, options, persist, session } from "../api";
 import { chest, keys } from "../chest";
 import { e164 } from "../format";
 import { followProfile } from "../profile";
-import { Field, Form, Page, PASSWORD_PATTERN, Told, useSending, useTick } from "../parts";
+import { Field, Form, Page, PASSWORD_PATTERN, PhoneField, Told, useSending, useTick } from "../parts";
 import { type Refusal, refusalOf } from "../refusal";
 import { go, next } from "../route";
 import { useTexts } from "../texts";
 
 /** The shop mails one code in this time. */
 const RESEND_MS = 60_000;
-const PHONE_PATTERN = "[+0][\\d\\s().\\-]{7,20}";
 
 /** Between sign-up and log-in, in memory: a password is written nowhere. */
 let signingUp: { email: string; password?: string; mailedMs: number } | undefined;
@@ -148,7 +147,7 @@ function SignUp() {
             <Field name="name" label={texts.name} autocomplete="name" maxLength={100} fault={faults.name} />
             <Field name="email" label={texts.email} type="email" autocomplete="username" maxLength={254} fault={faults.email} />
             <Field name="password" label={texts.password} type="password" autocomplete="new-password" pattern={PASSWORD_PATTERN} rule={texts.passwordRule} fault={faults.password} />
-            <Field name="phone" label={texts.phone} type="tel" inputMode="tel" autocomplete="tel" pattern={PHONE_PATTERN} rule={texts.phoneRule} fault={faults.phone} />
+            <PhoneField label={texts.phone} autocomplete="tel" rule={texts.phoneRule} fault={faults.phone} />
           </>
         )}
       </Form>

@@ -224,12 +224,15 @@ function StockLine(props: { left: SkuStock | undefined; shown: boolean }) {
     spoken.current = out;
   }, [out]);
   if (!props.shown) return null;
-  if (left === undefined) return <p class="stock">{texts.stockUnknown}</p>;
+  // Each line has its place before it has words: nothing that comes moves the button away from under
+  // a finger.
+  const words = left === undefined ? texts.stockUnknown : texts.stockLeft(left.available, left.total);
+  const held = left !== undefined && left.holdsOpen > 0 && texts.stockHeld(left.holdsOpen);
   return (
     <div class="stock">
-      <p><strong>{texts.stockLeft(left.available, left.total)}</strong></p>
-      <meter min={0} max={Math.max(left.total, 1)} value={left.available} aria-label={texts.stockLeft(left.available, left.total)} />
-      {left.holdsOpen > 0 && <p class="note">{texts.stockHeld(left.holdsOpen)}</p>}
+      <p><strong>{words}</strong></p>
+      <meter min={0} max={Math.max(left?.total ?? 0, 1)} value={left?.available ?? 0} aria-label={words} />
+      <p class="note">{held}</p>
     </div>
   );
 }

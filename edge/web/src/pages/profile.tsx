@@ -7,7 +7,7 @@ import { mine, options, persist } from "../api";
 import { e164 } from "../format";
 import type { Profile, ProfileSchema } from "../gen/firstcome/user/v1/profile_service_pb";
 import { choose, type Language, language, LANGUAGES } from "../language";
-import { Field, Form, Told, useSending } from "../parts";
+import { Field, Form, PhoneField, Told, useSending } from "../parts";
 import { languageOf, spokenOf } from "../profile";
 import { TEXTS, useTexts } from "../texts";
 import { Own, Shown, useRead } from "./own";
@@ -59,7 +59,7 @@ function Edit(props: { profile: Profile }) {
         {(faults) => (
           <>
             <Field name="name" label={texts.name} autocomplete="name" maxLength={100} value={profile.name} fault={faults.name} />
-            <Field name="phone" label={texts.phone} type="tel" inputMode="tel" autocomplete="tel" pattern="[+0][\d\s().\-]{7,20}" rule={texts.phoneRule} value={profile.phone} optional={profile.phone === ""} fault={faults.phone} />
+            <PhoneField label={texts.phone} autocomplete="tel" rule={texts.phoneRule} value={profile.phone} optional={profile.phone === ""} fault={faults.phone} />
             <Field name="greeting" label={texts.own.greeting} maxLength={200} optional value={profile.greeting} fault={faults.greeting} />
             <Field name="image_url" label={texts.own.imageUrl} inputMode="url" maxLength={500} optional pattern="https://.+" rule={texts.own.imageRule} value={profile.imageUrl} fault={faults.image_url} />
             <fieldset>
