@@ -17,7 +17,6 @@ pub mod trace;
 
 pub mod catch_panic;
 pub mod declared_size;
-pub mod shed;
 
 pub mod admit;
 

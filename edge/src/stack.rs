@@ -3,7 +3,13 @@
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::Router;
-use firstcome_mesh::{metrics::calls::ObserveLayer, server::inject::InjectLayer};
+use firstcome_mesh::{
+    metrics::calls::ObserveLayer,
+    server::{
+        inject::InjectLayer,
+        shed::{Load, ShedLayer},
+    },
+};
 use http::Request;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneService};
@@ -21,7 +27,6 @@ use crate::{
         authorize::AuthorizeLayer,
         catch_panic::CatchPanicLayer,
         declared_size::DeclaredSizeLayer,
-        shed::ShedLayer,
         trace::{Sampler, TraceLayer},
         user_limit::UserLimitLayer,
     },
@@ -64,7 +69,7 @@ impl Stack {
             cors: door::cors(config),
             pages: pages::pages(),
             trace: TraceLayer { sampler: sampler(config), table: table.clone() },
-            shed: ShedLayer::new(config.calls_max),
+            shed: ShedLayer::new(Load::default(), config.calls_max),
             faults: InjectLayer::new(&config.serve.faults.inject_faults),
             proxies: TrustedProxies::new(config.trusted_proxies.clone()),
             table,

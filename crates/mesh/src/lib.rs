@@ -14,6 +14,7 @@ pub mod open_files;
 pub mod server;
 pub mod shutdown;
 
+mod answer;
 pub mod deadline;
 pub mod identity;
 pub mod retry;

@@ -5,7 +5,7 @@ mod authorize;
 mod incoming;
 pub mod inject;
 pub mod probes;
-mod shed;
+pub mod shed;
 mod streamed;
 
 use std::{
@@ -20,14 +20,11 @@ use tokio::net::TcpListener;
 use tonic::{service::RoutesBuilder, transport::Server as Transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+pub use self::streamed::{Streamed, streamed};
 use self::{
     authorize::AuthorizeLayer,
     inject::{InjectLayer, Injected},
-    shed::ShedLayer,
-};
-pub use self::{
-    shed::Load,
-    streamed::{Streamed, streamed},
+    shed::{Load, ShedLayer},
 };
 use crate::{
     Shutdown, config,
@@ -52,6 +49,9 @@ const CONCURRENT_STREAMS_MAX: u32 = 8192;
 /// Calls that a peer may cancel before we have taken them up. HTTP/2's own bound of 20 is meant
 /// against strangers; a peer whose callers leave all at once would lose the whole connection.
 const CANCELLED_EARLY_MAX: usize = CONCURRENT_STREAMS_MAX as usize;
+/// Calls that wait for the head of their answer. A rush makes a few: its buyers come in batches.
+/// Above what a service answers in a second, and at about 10 KiB each below what would swap.
+const CALLS_MAX: usize = 8192;
 /// Headers of one call; ours are an identity, a deadline and a trace.
 const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 
@@ -187,8 +187,9 @@ impl Server {
             // In front of all routes: whoever may not call is told so before anything is read, and
             // takes nobody's place.
             .layer(authorize)
-            // Before anything that waits: a full service must refuse at no cost.
-            .layer(ShedLayer::new(self.load))
+            // Before anything that waits: a full service must refuse at no cost. Whoever watches over
+            // it must still hear that it lives.
+            .layer(ShedLayer::new(self.load, CALLS_MAX).sparing(is_for_all))
             // Last, as if the service itself failed; a call that is late on purpose has its place.
             .layer(self.faults)
             .add_routes(self.routes.routes())

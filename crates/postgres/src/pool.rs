@@ -34,7 +34,7 @@ use sqlx::{
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -45,6 +45,11 @@ use crate::{
 
 /// A database that gives no connection in this time counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Whoever begins while Postgres restarts, or while everybody else connects too, waits this long for
+/// the first connection. Less than a start probe gives.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// Between two tries.
+const START_PAUSE: Duration = Duration::from_millis(200);
 /// A connection that does not answer within this time is as good as dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that rested longer is asked whether it lives: under load nobody waits for that,
@@ -107,10 +112,10 @@ struct AtHand {
 }
 
 impl Pool {
-    /// Connects; fails when Postgres does not answer.
+    /// Connects, with patience: Postgres may be about to start.
     ///
     /// # Errors
-    /// An unreadable URL, a refused log-in, or no answer within three seconds.
+    /// An unreadable URL, a refused log-in, or no connection within 20 seconds.
     pub async fn connect(url: &SecretString, settings: Settings) -> Result<Self, sqlx::Error> {
         let options = PgConnectOptions::from_str(url.expose_secret())?;
         let timeout_ms = settings.statement_timeout.as_millis();
@@ -118,10 +123,10 @@ impl Pool {
         let sqlx = PgPoolOptions::new()
             .max_connections(settings.connections_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(
+            .connect_lazy_with(
                 options.options([("statement_timeout", timeout_ms)]).options(LOOKS_UP_BY_KEY),
-            )
-            .await?;
+            );
+        drop(patiently(|| sqlx.acquire()).await?);
         let permits = usize::try_from(settings.connections_max).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(permits));
         let inner = Arc::new(Inner {
@@ -141,7 +146,7 @@ impl Pool {
     /// # Errors
     /// Those of [`Pool::connect`], and of the migrations.
     pub async fn migrate(url: &SecretString, migrations: &Migrator) -> Result<(), MigrateError> {
-        let mut connection = PgConnection::connect(url.expose_secret()).await?;
+        let mut connection = patiently(|| PgConnection::connect(url.expose_secret())).await?;
         migrations.run(&mut connection).await?;
         Ok(connection.close().await?)
     }
@@ -197,6 +202,27 @@ impl Pool {
         self.inner.permits.close();
         self.inner.at_hand.lock().clear();
         self.inner.sqlx.close().await;
+    }
+}
+
+/// The first connection, for which others may have to make room.
+async fn patiently<T, F>(mut connect: impl FnMut() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let begun = Instant::now();
+    loop {
+        let answer = timeout(ACQUIRE_TIMEOUT, connect()).await;
+        match answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Err(fault) if Trouble::of(&fault) == Trouble::Passing => {
+                if begun.elapsed() >= START_PATIENCE {
+                    return Err(fault);
+                }
+                tracing::warn!(%fault, "wait for postgres");
+                sleep(START_PAUSE).await;
+            }
+            answer => return answer,
+        }
     }
 }
 

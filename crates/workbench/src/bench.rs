@@ -2,6 +2,7 @@
 //! processes taken from the operating system, and everything as a ratio to floors of the same run,
 //! because machines are shared and noisy.
 
+mod collector;
 mod companion;
 mod cost;
 mod echo;
@@ -11,10 +12,10 @@ mod ground;
 mod growth;
 mod heard;
 mod herd;
-mod hops;
 mod load;
 mod login_storm;
 mod memory;
+mod otherwise;
 mod path;
 mod paths;
 mod report;
@@ -54,9 +55,9 @@ pub struct BenchArgs {
     /// Only these paths, and the floors that they are measured against
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Path>,
-    /// Leave out the runs with batching off
+    /// Leave out the runs with traces on, and with batching off at one hop
     #[arg(long)]
-    pub no_hops: bool,
+    pub as_shipped: bool,
     /// Print one JSON array and nothing else
     #[arg(long)]
     pub json: bool,
@@ -103,9 +104,9 @@ async fn measure(ground: &Ground, args: &BenchArgs) -> Result<Report> {
         eprintln!("round {round} of {}", args.rounds);
         bench.round().await.with_context(|| format!("round {round}"))?;
     }
-    if !args.no_hops {
-        eprintln!("each hop with batching off");
-        bench.hops().await.context("batching off")?;
+    if !args.as_shipped {
+        eprintln!("set otherwise than as shipped");
+        bench.otherwise().await.context("set otherwise")?;
     }
     Ok(bench.report())
 }

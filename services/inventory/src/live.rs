@@ -267,6 +267,7 @@ impl Live {
                                            "load gate again under a new epoch");
                             failed = image.epoch;
                             self.pause().await?;
+                            self.wait_for_redis(entry.id).await?;
                         }
                     }
                 }
@@ -295,6 +296,15 @@ impl Live {
             return Ok(());
         }
         Err(error::fenced())
+    }
+
+    /// An epoch begins where a gate can be made of it: one that nobody can load helps nobody, and
+    /// costs the ledger a write.
+    async fn wait_for_redis(&self, product: ProductId) -> Result<(), Refusal> {
+        while let Err(Fault::Redis(_)) = self.inner.gate.snapshot(product).await {
+            self.pause().await?;
+        }
+        Ok(())
     }
 
     /// Waits for a gate that another process makes.

@@ -16,14 +16,10 @@ use std::{
 use firstcome_proto::{Reason, Refusal};
 use futures::future::{Either, Ready, ready};
 use http::{Request, Response};
+use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::is_for_all;
-
-/// Calls that wait for the head of their answer. A rush makes a few: its buyers come in batches.
-/// Above what a service answers in a second, and at about 10 KiB each below what would swap.
-pub const CALLS_MAX: usize = 8192;
 /// A full service answers thousands of calls in this time.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -74,12 +70,18 @@ impl Drop for Place {
 pub struct ShedLayer {
     load: Load,
     calls_max: usize,
+    spares: fn(&str) -> bool,
 }
 
 impl ShedLayer {
-    /// Counts here.
-    pub fn new(load: Load) -> Self {
-        Self { load, calls_max: CALLS_MAX }
+    /// Lets this many wait for the head of their answer, and counts them here.
+    pub fn new(load: Load, calls_max: usize) -> Self {
+        Self { load, calls_max, spares: |_| false }
+    }
+
+    /// Calls of these paths pass whatever the load is.
+    pub fn sparing(self, spares: fn(&str) -> bool) -> Self {
+        Self { spares, ..self }
     }
 }
 
@@ -87,7 +89,7 @@ impl<S> Layer<S> for ShedLayer {
     type Service = Shed<S>;
 
     fn layer(&self, inner: S) -> Shed<S> {
-        Shed { inner, load: self.load.clone(), calls_max: self.calls_max }
+        Shed { inner, limit: self.clone() }
     }
 }
 
@@ -95,14 +97,12 @@ impl<S> Layer<S> for ShedLayer {
 #[derive(Clone)]
 pub struct Shed<S> {
     inner: S,
-    load: Load,
-    calls_max: usize,
+    limit: ShedLayer,
 }
 
 impl<S> Service<Request<Body>> for Shed<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Unpin,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -113,11 +113,11 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // Whoever watches over a full service must still hear that it lives.
-        if is_for_all(request.uri().path()) {
+        let ShedLayer { load, calls_max, spares } = &self.limit;
+        if spares(request.uri().path()) {
             return Either::Right(Placed { answering: self.inner.call(request), _place: None });
         }
-        match self.load.enter(self.calls_max) {
+        match load.enter(*calls_max) {
             Some(place) => {
                 let answering = self.inner.call(request);
                 Either::Right(Placed { answering, _place: Some(place) })
@@ -131,17 +131,20 @@ where
     }
 }
 
-/// A call that has a place until its answer begins.
-pub struct Placed<F> {
-    answering: F,
-    _place: Option<Place>,
+pin_project! {
+    /// A call that has a place until its answer begins.
+    pub struct Placed<F> {
+        #[pin]
+        answering: F,
+        _place: Option<Place>,
+    }
 }
 
-impl<F: Future + Unpin> Future for Placed<F> {
+impl<F: Future> Future for Placed<F> {
     type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        Pin::new(&mut self.answering).poll(context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().answering.poll(context)
     }
 }
 
@@ -150,7 +153,7 @@ mod tests {
     use tokio::sync::watch;
     use tower::{ServiceExt as _, service_fn};
 
-    use super::*;
+    use super::{super::is_for_all, *};
 
     const CAPTURE: &str = "/firstcome.payment.v1.ChargeService/Capture";
     const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -166,7 +169,7 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Body::empty()))
             })
         });
-        let service = ShedLayer { load: load.clone(), calls_max: 2 }.layer(waits);
+        let service = ShedLayer::new(load.clone(), 2).sparing(is_for_all).layer(waits);
         let ask = |path: &'static str| {
             let mut request = Request::new(Body::empty());
             *request.uri_mut() = path.parse().unwrap();

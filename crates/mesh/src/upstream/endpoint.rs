@@ -3,12 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -28,7 +26,10 @@ use super::{
     breaker::{Breaker, Permit, State, Verdict},
     verdict,
 };
-use crate::deadline;
+use crate::{
+    answer::{Follow, followed},
+    deadline,
+};
 
 /// Calls and streams at once to one endpoint: a little less than its connection takes
 /// ([`crate::server`]), so that none waits unseen in front of it.
@@ -182,7 +183,7 @@ impl Lease {
         answer.map(|response| {
             response.map(|body| match http_body::Body::is_end_stream(&body) {
                 true => body,
-                false => Body::new(Answering { body, lease: self }),
+                false => followed(body, self),
             })
         })
     }
@@ -218,37 +219,16 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The body of an answer, which has its place until it ends, breaks or is dropped.
-struct Answering {
-    body: Body,
-    lease: Lease,
-}
-
-impl http_body::Body for Answering {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Err(_)) = &frame {
+/// A place is kept until the answer ends, breaks or is dropped.
+impl Follow for Lease {
+    fn passes(&mut self, frame: Option<Result<&Frame<Bytes>, &Status>>) {
+        if let Some(Err(_)) = frame {
             // It began well and broke: that is worth a word of its own.
-            let breaker = self.lease.endpoint.breaker();
+            let breaker = self.endpoint.breaker();
             if let Some(permit) = breaker.admit() {
                 breaker.record(permit, Verdict::Broken);
             }
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 

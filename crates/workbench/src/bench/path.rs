@@ -1,8 +1,6 @@
 //! What there is to measure, and what one measurement gives.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
-
-use firstcome_local::Service;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     cost::{Costs, Part},
@@ -63,82 +61,6 @@ impl Path {
     /// Floors are always measured.
     pub(super) fn is_floor(self) -> bool {
         matches!(self, Self::Echo | Self::EchoAlone | Self::Fcall1 | Self::Commit1)
-    }
-}
-
-/// A hop whose batches hold one item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unbatched {
-    /// Placements from the edge to order.
-    EdgeToOrder,
-    /// Placements from order to inventory.
-    OrderToInventory,
-    /// Wishes from inventory to Redis.
-    InventoryToRedis,
-    /// Admissions from inventory to Postgres.
-    InventoryToPostgres,
-    /// Rows from order to Postgres.
-    OrderToPostgres,
-}
-
-impl Unbatched {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::EdgeToOrder,
-        Self::OrderToInventory,
-        Self::InventoryToRedis,
-        Self::InventoryToPostgres,
-        Self::OrderToPostgres,
-    ];
-
-    /// Whose batches they are.
-    pub fn service(self) -> Service {
-        match self {
-            Self::EdgeToOrder => Service::Edge,
-            Self::OrderToInventory | Self::OrderToPostgres => Service::Order,
-            Self::InventoryToRedis | Self::InventoryToPostgres => Service::Inventory,
-        }
-    }
-
-    /// The variables for items of one call, and for calls at once.
-    pub fn variables(self) -> [&'static str; 2] {
-        match self {
-            Self::EdgeToOrder => ["FIRSTCOME_BATCH_ITEMS_MAX", "FIRSTCOME_BATCHES_IN_FLIGHT_MAX"],
-            Self::OrderToInventory => {
-                ["FIRSTCOME_PLACEMENT_BATCH_ITEMS_MAX", "FIRSTCOME_PLACEMENT_BATCHES_IN_FLIGHT_MAX"]
-            }
-            Self::InventoryToRedis => {
-                ["FIRSTCOME_GATE_BATCH_ITEMS_MAX", "FIRSTCOME_GATE_BATCHES_IN_FLIGHT_MAX"]
-            }
-            Self::InventoryToPostgres => {
-                ["FIRSTCOME_LEDGER_BATCH_ITEMS_MAX", "FIRSTCOME_LEDGER_BATCHES_IN_FLIGHT_MAX"]
-            }
-            Self::OrderToPostgres => {
-                ["FIRSTCOME_ROW_BATCH_ITEMS_MAX", "FIRSTCOME_ROW_BATCHES_IN_FLIGHT_MAX"]
-            }
-        }
-    }
-
-    /// Losers never reach Postgres.
-    pub fn paths(self) -> &'static [Path] {
-        match self {
-            Self::EdgeToOrder | Self::OrderToInventory | Self::InventoryToRedis => {
-                &[Path::Refused, Path::Winner]
-            }
-            Self::InventoryToPostgres | Self::OrderToPostgres => &[Path::Winner],
-        }
-    }
-}
-
-impl fmt::Display for Unbatched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EdgeToOrder => "edge to order",
-            Self::OrderToInventory => "order to inventory",
-            Self::InventoryToRedis => "inventory to redis",
-            Self::InventoryToPostgres => "inventory to postgres",
-            Self::OrderToPostgres => "order to postgres",
-        })
     }
 }
 

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{
     cost::Part,
-    path::{Path, Sample, Unbatched},
+    otherwise::Otherwise,
+    path::{Path, Sample},
 };
 
 /// A refusal costs less than two bare calls (promise G7), with room to spare.
@@ -102,7 +103,7 @@ impl Figures {
 #[derive(Debug, Default)]
 pub struct Samples {
     paths: BTreeMap<Path, Vec<Figures>>,
-    hops: BTreeMap<(Unbatched, Path), Vec<Figures>>,
+    otherwise: BTreeMap<(Otherwise, Path), Vec<Figures>>,
 }
 
 impl Samples {
@@ -114,11 +115,11 @@ impl Samples {
         line
     }
 
-    /// Takes a sample in that was taken without batching at one hop.
-    pub fn add_unbatched(&mut self, hop: Unbatched, path: Path, sample: &Sample) -> String {
+    /// Takes a sample in that was taken in a mesh set otherwise.
+    pub fn add_otherwise(&mut self, setting: Otherwise, path: Path, sample: &Sample) -> String {
         let figures = Figures::of(sample);
-        let line = line(&format!("{path:?}, {hop} alone"), &figures);
-        self.hops.entry((hop, path)).or_default().push(figures);
+        let line = line(&format!("{path:?}, {setting}"), &figures);
+        self.otherwise.entry((setting, path)).or_default().push(figures);
         line
     }
 
@@ -132,9 +133,9 @@ impl Samples {
             }
         }
         let echo = self.paths.get(&Path::Echo).map(|rounds| median(rounds, Figures::floor_us));
-        for ((hop, path), rounds) in &self.hops {
+        for ((setting, path), rounds) in &self.otherwise {
             let ratio = echo.map(|echo| median(rounds, Figures::cost_us) / echo);
-            let name = format!("{}, {hop} one by one", name(*path));
+            let name = format!("{}, {setting}", name(*path));
             rows.push(row(name, rounds, ratio, None, "echo"));
         }
         let commits_per_payment = (!commits_per_payment.is_empty())
@@ -233,7 +234,7 @@ fn row(
 
 fn line(name: &str, figures: &Figures) -> String {
     let (cost, rate) = (figures.cost_us(), figures.rate_per_s);
-    format!("{name:<32} {cost:>8.1} µs {rate:>9.0}/s {:>8.2} ms", figures.p50_ms)
+    format!("{name:<40} {cost:>8.1} µs {rate:>9.0}/s {:>8.2} ms", figures.p50_ms)
 }
 
 /// As on the command line.
@@ -315,7 +316,7 @@ mod tests {
     fn samples(paths: &[(Path, &[f64])]) -> Samples {
         let rounds = |path, costs: &[f64]| costs.iter().map(|&cost| figures(path, cost)).collect();
         let paths = paths.iter().map(|&(path, costs)| (path, rounds(path, costs))).collect();
-        Samples { paths, hops: BTreeMap::new() }
+        Samples { paths, otherwise: BTreeMap::new() }
     }
 
     #[test]

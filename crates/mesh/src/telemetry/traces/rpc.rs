@@ -16,6 +16,7 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{Span, SpanKind, traceparent};
+use crate::answer::{Follow, followed};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -121,45 +122,27 @@ where
             }
             // Who refuses says so before anything else.
             Ok(response) if tell_status(&span, response.headers()) => Ok(response),
-            Ok(response) => Ok(response.map(|body| Body::new(Told { body, span }))),
+            Ok(response) => Ok(response.map(|body| followed(body, span))),
         })
     }
 }
 
 /// The rest of an answer, until its trailers say how the call ended.
-struct Told {
-    body: Body,
-    span: Span,
-}
-
-impl http_body::Body for Told {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, span } = &mut *self;
-        let frame = std::task::ready!(span.enter(|| Pin::new(body).poll_frame(context)));
-        match &frame {
+impl Follow for Span {
+    fn passes(&mut self, frame: Option<Result<&Frame<Bytes>, &Status>>) {
+        match frame {
             Some(Ok(frame)) => {
-                if frame.trailers_ref().is_some_and(|trailers| tell_status(span, trailers)) {
-                    *span = Span::NONE;
+                if frame.trailers_ref().is_some_and(|trailers| tell_status(self, trailers)) {
+                    *self = Span::NONE;
                 }
             }
-            Some(Err(status)) => tell_code(span, status.code()),
-            None => *span = Span::NONE,
+            Some(Err(status)) => tell_code(self, status.code()),
+            None => *self = Span::NONE,
         }
-        Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+    fn within<T>(&mut self, read: impl FnOnce() -> T) -> T {
+        self.enter(read)
     }
 }
 
