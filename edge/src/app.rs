@@ -122,6 +122,7 @@ impl App {
             stop.begun().await;
             // Whoever follows our health would never leave by itself.
             health.clear_service_status(NAME).await;
+            health.clear_service_status("").await;
         });
         let all = async {
             serving.await;

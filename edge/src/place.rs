@@ -203,7 +203,8 @@ impl BatchCall for Intake {
     async fn call(&self, _product: Bytes, items: Vec<Placement>, mut answers: Answers<Answer>) {
         let latest = items.iter().map(|item| item.deadline).max();
         let deadline = latest.expect("the batcher sends no empty batch");
-        self.budget.deposit(items.len());
+        // Of batches, as what is withdrawn.
+        self.budget.deposit();
         let mut pause_max = PAUSE_FIRST;
         let status = loop {
             let attempt = self.attempt(&items, deadline, &mut answers);
@@ -220,11 +221,11 @@ impl BatchCall for Intake {
             if status.code() != Code::Unavailable || deadline.left() <= pause {
                 break status;
             }
-            METRICS.place_retries.inc();
             tokio::time::sleep(pause).await;
             if !self.may_try_again(deadline).await {
                 break status;
             }
+            METRICS.place_retries.inc();
             pause_max = (pause_max * 2).min(PAUSE_LONGEST);
         };
         let headers = wire::trailers(&status);

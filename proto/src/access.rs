@@ -29,3 +29,9 @@ pub fn of_method(method: &MethodDescriptor) -> Access {
 pub fn path_of(method: &MethodDescriptor) -> String {
     format!("/{}/{}", method.parent_service().full_name(), method.name())
 }
+
+/// Whether a call of this method has no end by itself: somebody watches, until they have seen
+/// enough. Other streams end with their answers.
+pub fn is_endless(method: &MethodDescriptor) -> bool {
+    method.is_server_streaming() && method.name().starts_with("Watch")
+}

@@ -3,6 +3,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use firstcome_proto::{Reason, Refusal};
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use tokio::time::Instant;
@@ -42,10 +43,10 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Counts requests, each once, whatever becomes of it.
-    pub fn deposit(&self, requests: usize) {
+    /// Counts a request, once, whatever becomes of it.
+    pub fn deposit(&self) {
         let mut saved = self.0.lock();
-        saved.retries = (saved.retries + BUDGET_SHARE * requests as f64).min(BUDGET_SAVED_MAX);
+        saved.retries = (saved.retries + BUDGET_SHARE).min(BUDGET_SAVED_MAX);
     }
 
     /// Whether one may be made again.
@@ -77,11 +78,11 @@ impl Retry {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
-        self.budget.deposit(1);
+        self.budget.deposit();
         let mut pause_max = PAUSE_FIRST;
         for _ in 1..ATTEMPTS_MAX {
             match call().await {
-                Err(status) if status.code() == Code::Unavailable => {
+                Err(status) if is_worth_another_try(&status) => {
                     let pause = rand::rng().random_range(Duration::ZERO..pause_max);
                     if deadline.left() <= pause || !self.budget.withdraw() {
                         return Err(status);
@@ -94,6 +95,13 @@ impl Retry {
         }
         call().await
     }
+}
+
+/// Whether another replica, or the same one in a moment, may do better. Whoever is full or rebuilds
+/// the product has said when to come back, which is longer than we wait here.
+fn is_worth_another_try(status: &Status) -> bool {
+    let says_so_itself = || Refusal::from_status(status).reason() != Reason::UpstreamUnavailable;
+    status.code() == Code::Unavailable && (status.details().is_empty() || !says_so_itself())
 }
 
 #[cfg(test)]
@@ -119,6 +127,22 @@ mod tests {
         assert_eq!(calls_made(Code::Unavailable, 1, deadline).await, (2, true));
         assert_eq!(calls_made(Code::Unavailable, 9, deadline).await, (ATTEMPTS_MAX, false));
         assert_eq!(calls_made(Code::Internal, 9, deadline).await, (1, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_full_is_not_asked_again_at_once() {
+        for (reason, made) in
+            [(Reason::Overloaded, 1), (Reason::Fenced, 1), (Reason::UpstreamUnavailable, 3)]
+        {
+            let calls = AtomicU32::new(0);
+            let retry = Retry::default();
+            let refused = retry.call(Deadline::after(Duration::from_secs(5)), || async {
+                calls.fetch_add(1, Ordering::Relaxed);
+                Err::<(), _>(Status::from(Refusal::because(reason, "")))
+            });
+            assert!(refused.await.is_err());
+            assert_eq!(calls.into_inner(), made, "{reason:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

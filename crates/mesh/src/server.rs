@@ -7,6 +7,7 @@ pub mod inject;
 pub mod probes;
 pub mod shed;
 mod streamed;
+mod unreadable;
 
 use std::{
     io,
@@ -19,6 +20,7 @@ use firstcome_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
 use tonic::{service::RoutesBuilder, transport::Server as Transport};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapResponseLayer;
 
 pub use self::streamed::{Streamed, streamed};
 use self::{
@@ -192,6 +194,8 @@ impl Server {
             .layer(ShedLayer::new(self.load, CALLS_MAX).sparing(is_for_all))
             // Last, as if the service itself failed; a call that is late on purpose has its place.
             .layer(self.faults)
+            // Beside the routes: what tonic says for them gets the contract's words.
+            .layer(MapResponseLayer::new(unreadable::documented))
             .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(connections, async move {
                 stop.leaving().await;
@@ -199,6 +203,7 @@ impl Server {
                 stop.begun().await;
                 // Whoever follows our health would never leave by itself.
                 reporter.clear_service_status(name).await;
+                reporter.clear_service_status("").await;
             });
         // Boxed, because handshakes under way make it large.
         let served = shutdown.within(drain_timeout, Box::pin(serving)).await;

@@ -6,7 +6,8 @@
 //!    endpoint;
 //! 3. limit: an endpoint takes so many calls, and what is above is refused here and now instead of
 //!    waiting in front of it;
-//! 4. balance: of two endpoints that say they are ready the one with fewer calls in flight;
+//! 4. balance: of two endpoints that say they are ready the one with fewer calls in flight, or, for
+//!    a stream, with fewer streams;
 //! 5. breaker: beside the choice, so that a call goes elsewhere before it is refused;
 //! 6. the connection: one to each address, on which both sides prove who they are.
 //!
@@ -16,6 +17,7 @@ mod breaker;
 mod connect;
 mod endpoint;
 mod endpoints;
+mod load;
 mod verdict;
 
 use std::{
@@ -31,6 +33,7 @@ use firstcome_proto::{Reason, Refusal, access::Peer};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use rand::RngExt as _;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body, transport};
 use tower::Service;
@@ -39,12 +42,14 @@ use self::{
     breaker::Leave,
     endpoint::{Endpoint, Lease},
     endpoints::{Endpoints, Target},
+    load::Kind,
 };
 pub use self::{
     breaker::State,
     connect::{channel, connection_to},
-    endpoint::{CALLS_MAX, Standing, View},
+    endpoint::{Standing, View},
     endpoints::{Resolver, system},
+    load::{CALLS_MAX, STREAMS_MAX},
     verdict::has_timed_out,
 };
 use crate::{
@@ -93,7 +98,8 @@ pub fn channel_through(
     let following = endpoints::follow(Arc::downgrade(&endpoints), targets, resolver);
     let following = AbortOnDropHandle::new(tokio::spawn(following));
     let refused = Refused { away: AtomicU64::new(0), full: AtomicU64::new(0) };
-    let inner = Arc::new(Inner { peer, endpoints, refused, _following: following });
+    let heard_by = Instant::now() + connect::CONNECT_TIMEOUT;
+    let inner = Arc::new(Inner { peer, endpoints, heard_by, refused, _following: following });
     let watched = Arc::downgrade(&inner);
     upstreams::tell(move || Some(Channel { inner: watched.upgrade()? }.upstream()));
     Ok(Channel { inner })
@@ -108,6 +114,8 @@ pub struct Channel {
 struct Inner {
     peer: Peer,
     endpoints: Arc<Endpoints>,
+    /// So long the first calls of a new channel wait until somebody was heard of.
+    heard_by: Instant,
     refused: Refused,
     _following: AbortOnDropHandle<()>,
 }
@@ -180,8 +188,9 @@ impl Service<Request<Body>> for Channel {
 
 impl Channel {
     fn send(&self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
-        let call = calls::calling(self.inner.peer, request.uri().path());
-        match self.inner.choose() {
+        let path = request.uri().path();
+        let (call, kind) = (calls::calling(self.inner.peer, path), Kind::of(path));
+        match self.inner.choose(kind) {
             Choice::One(lease) => Box::pin(call.follow(lease.call(request))),
             Choice::None(refusal) => {
                 let response = Status::from(refusal).into_http();
@@ -190,10 +199,10 @@ impl Channel {
             Choice::Unheard => {
                 let inner = Arc::clone(&self.inner);
                 Box::pin(call.follow(async move {
-                    // Once in the life of a channel. Who is known by then is asked, heard or not.
+                    // Who is known by then is asked, heard or not.
                     let heard = inner.endpoints.heard_of_any();
-                    let _ = tokio::time::timeout(connect::CONNECT_TIMEOUT, heard).await;
-                    match inner.best() {
+                    let _ = tokio::time::timeout_at(inner.heard_by, heard).await;
+                    match inner.best(kind) {
                         Ok(lease) => lease.call(request).await,
                         Err(refusal) => Ok(Status::from(refusal).into_http()),
                     }
@@ -208,14 +217,14 @@ enum Choice {
     One(Lease),
     /// Nowhere.
     None(Refusal),
-    /// Nobody was heard of so far: it is too early to say.
+    /// The channel is new, and nobody was heard of so far: it is too early to say.
     Unheard,
 }
 
 impl Inner {
     /// The less busy of two that stand well. Looking at all of them for the least busy would send
     /// all callers to the same one.
-    fn choose(&self) -> Choice {
+    fn choose(&self, kind: Kind) -> Choice {
         let list = self.endpoints.list();
         if let [first, .., last] = list.as_slice() {
             let (one, other) = match list.len() {
@@ -226,50 +235,51 @@ impl Inner {
                     (&list[one], &list[other])
                 }
             };
-            let (less, more) = match one.in_flight().cmp(&other.in_flight()) {
+            let (less, more) = match one.load().of(kind).cmp(&other.load().of(kind)) {
                 std::cmp::Ordering::Less => (one, other),
                 std::cmp::Ordering::Greater => (other, one),
                 std::cmp::Ordering::Equal if rand::rng().random() => (one, other),
                 std::cmp::Ordering::Equal => (other, one),
             };
             for endpoint in [less, more] {
-                if endpoint.standing() != Standing::Ready || endpoint.is_full() {
+                if endpoint.standing() != Standing::Ready || endpoint.load().is_full(kind) {
                     continue;
                 }
                 if let Some(permit) = endpoint.breaker().admit() {
-                    return Choice::One(endpoint.lease(permit));
+                    return Choice::One(endpoint.lease(permit, kind));
                 }
             }
         }
-        if list.iter().all(|endpoint| endpoint.standing() == Standing::Unheard) {
+        let is_unheard = |endpoint: &Arc<Endpoint>| endpoint.standing() == Standing::Unheard;
+        if list.iter().all(is_unheard) && Instant::now() < self.heard_by {
             return Choice::Unheard;
         }
-        match self.best() {
+        match self.best(kind) {
             Ok(lease) => Choice::One(lease),
             Err(refusal) => Choice::None(refusal),
         }
     }
 
     /// The best of all. Where none says that it is ready, one that does not is asked: what we were
-    /// told may be late, and what it answers is true.
-    fn best(&self) -> Result<Lease, Refusal> {
+    /// told may be late, and what it answers is true. Whoever said that it takes no calls comes after
+    /// one that ails.
+    fn best(&self, kind: Kind) -> Result<Lease, Refusal> {
         let list = self.endpoints.list();
-        let with_room = list.iter().filter(|endpoint| !endpoint.is_full());
+        let with_room = list.iter().filter(|endpoint| !endpoint.load().is_full(kind));
         let ranked = with_room
-            .map(|endpoint| {
-                let leave = endpoint.breaker().leave();
-                ((leave, endpoint.standing(), endpoint.in_flight()), endpoint)
-            })
-            .filter(|((leave, ..), _)| *leave != Leave::Refused);
-        let Some((_, endpoint)) = ranked.min_by_key(|(rank, _)| *rank) else {
-            return Err(self.refusal(&list));
-        };
+            .map(|endpoint| (endpoint, endpoint.breaker().leave(), endpoint.standing()))
+            .filter(|(_, leave, _)| *leave != Leave::Refused);
+        let best = ranked.min_by_key(|(endpoint, leave, standing)| {
+            (*standing == Standing::NotReady, *leave, *standing, endpoint.load().of(kind))
+        });
+        let Some((endpoint, ..)) = best else { return Err(self.refusal(&list, kind)) };
         let breaker = endpoint.breaker();
-        Ok(endpoint.lease(breaker.admit().unwrap_or_else(|| breaker.admit_anyway())))
+        let permit = breaker.admit().unwrap_or_else(|| breaker.admit_anyway());
+        Ok(endpoint.lease(permit, kind))
     }
 
-    fn refusal(&self, list: &[Arc<Endpoint>]) -> Refusal {
-        if list.iter().any(|endpoint| endpoint.is_full()) {
+    fn refusal(&self, list: &[Arc<Endpoint>], kind: Kind) -> Refusal {
+        if list.iter().any(|endpoint| endpoint.load().is_full(kind)) {
             self.refused.full.fetch_add(1, Ordering::Relaxed);
             let refusal = Refusal::because(Reason::Overloaded, "a service has too many calls");
             return refusal.retry_after(FULL_RETRY);

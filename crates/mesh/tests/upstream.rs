@@ -13,15 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use firstcome_mesh::{
     Deadline, Shutdown,
     retry::Retry,
     server::{self, Server},
-    upstream::{self, Channel, Resolver, Standing},
+    upstream::{self, Channel, Resolver, Standing, State},
 };
 use firstcome_proto::{Reason, Refusal, access::Peer};
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, Version};
+use http_body_util::Full;
 use tonic::{Code, Status, body::Body, client::Grpc, server::NamedService};
 use tonic_health::pb::HealthCheckRequest;
 
@@ -137,6 +139,22 @@ async fn calls(channel: &Channel, count: usize) {
         let status = call(channel).await;
         assert_eq!(status.code(), Code::Aborted, "{status:?}");
     }
+}
+
+/// Calls the health of a replica with an empty message, and does not read the answer.
+async fn unread(channel: &Channel, method: &str) -> Response<Body> {
+    answer_to(channel, method, &[0; 5]).await
+}
+
+/// A message is given with its prefix.
+async fn answer_to(channel: &Channel, method: &str, message: &'static [u8]) -> Response<Body> {
+    let request = Request::post(format!("http://x/grpc.health.v1.Health/{method}"))
+        .version(Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(Full::new(Bytes::from_static(message))))
+        .unwrap();
+    tower::Service::call(&mut channel.clone(), request).await.unwrap()
 }
 
 /// Waits until so many endpoints say that they are ready.
@@ -317,6 +335,80 @@ async fn the_first_call_waits_until_somebody_is_found() {
     };
     let (status, ()) = tokio::join!(first, found);
     assert_eq!(status.code(), Code::Aborted, "{status:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_takes_no_place_and_a_stream_does() {
+    let replica = Replica::start().await;
+    let channel = upstream::channel_to(SERVICE, &replica.url(), None).unwrap();
+    ready(&channel, 1).await;
+    let in_flight = || channel.upstream().endpoints[0].in_flight;
+    let _unread = unread(&channel, "Check").await;
+    assert_eq!(in_flight(), 0);
+    let stream = unread(&channel, "Watch").await;
+    assert_eq!(in_flight(), 1);
+    drop(stream);
+    assert_eq!(in_flight(), 0);
+}
+
+#[tokio::test]
+async fn those_who_watch_leave_room_for_those_who_buy() {
+    let replica = Replica::start().await;
+    let channel = upstream::channel_to(SERVICE, &replica.url(), None).unwrap();
+    ready(&channel, 1).await;
+    let watchers = (0..upstream::STREAMS_MAX).map(|_| unread(&channel, "Watch"));
+    let watchers = futures::future::join_all(watchers).await;
+    let one_more = unread(&channel, "Watch").await;
+    let status = Status::from_header_map(one_more.headers()).unwrap();
+    assert_eq!(reason(&status), Reason::Overloaded);
+    calls(&channel, 10).await;
+    drop(watchers);
+    assert!(unread(&channel, "Watch").await.headers().get(Status::GRPC_STATUS).is_none());
+}
+
+#[tokio::test]
+async fn whoever_is_watched_a_lot_has_its_share_of_calls() {
+    let (watched, fresh) = (Replica::start().await, Replica::start().await);
+    let names = Names::default();
+    names.say(&[&watched]);
+    let channel =
+        upstream::channel_through(SERVICE, "http://payment", None, names.resolver()).unwrap();
+    calls(&channel, 1).await;
+    let _streams = futures::future::join_all((0..50).map(|_| unread(&channel, "Watch"))).await;
+    names.say(&[&watched, &fresh]);
+    ready(&channel, 2).await;
+    calls(&channel, 400).await;
+    assert!((100..=301).contains(&watched.calls()), "{} of 401", watched.calls());
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_waited_for_once() {
+    let names = Names::default();
+    let channel =
+        upstream::channel_through(SERVICE, "http://payment", None, names.resolver()).unwrap();
+    assert_eq!(reason(&call(&channel).await), Reason::UpstreamUnavailable);
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(reason(&call(&channel).await), Reason::UpstreamUnavailable);
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_bad_input_and_closes_nothing() {
+    let replica = Replica::start().await;
+    let channel = upstream::channel_to(SERVICE, &replica.url(), None).unwrap();
+    ready(&channel, 1).await;
+    for _ in 0..50 {
+        let answer = answer_to(&channel, "Check", &[0, 0, 0, 0, 1, 0xff]).await;
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(
+            (status.code(), reason(&status)),
+            (Code::InvalidArgument, Reason::InvalidArgument)
+        );
+    }
+    assert_eq!(channel.upstream().endpoints[0].breaker, State::Closed);
+    calls(&channel, 1).await;
 }
 
 #[tokio::test]

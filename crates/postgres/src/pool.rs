@@ -210,7 +210,7 @@ async fn patiently<T, F>(mut connect: impl FnMut() -> F) -> Result<T, sqlx::Erro
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     loop {
         let answer = timeout(ACQUIRE_TIMEOUT, connect()).await;
         match answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
@@ -430,5 +430,34 @@ impl<'p> Executor<'p> for &Pool {
     {
         let pool = self.clone();
         async move { pool.acquire().await?.describe(sql).await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_for_what_may_pass_and_for_nothing_else() {
+        let mut tries = 0;
+        let late = patiently(|| {
+            tries += 1;
+            let answer = if tries < 4 { Err(sqlx::Error::PoolTimedOut) } else { Ok(tries) };
+            std::future::ready(answer)
+        });
+        assert_eq!(late.await.ok(), Some(4));
+
+        let began = tokio::time::Instant::now();
+        let never = patiently(std::future::pending::<Result<(), _>>).await;
+        assert!(matches!(never, Err(sqlx::Error::PoolTimedOut)), "{never:?}");
+        assert!(began.elapsed() >= START_PATIENCE);
+
+        let mut tries = 0;
+        let wrong = patiently(|| {
+            tries += 1;
+            std::future::ready(Err::<(), _>(sqlx::Error::RowNotFound))
+        });
+        assert!(wrong.await.is_err());
+        assert_eq!(tries, 1);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +24,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use super::{
     breaker::{Breaker, Permit, State, Verdict},
+    load::{Kind, Load},
     verdict,
 };
 use crate::{
@@ -31,9 +32,6 @@ use crate::{
     deadline,
 };
 
-/// Calls and streams at once to one endpoint: a little less than its connection takes
-/// ([`crate::server`]), so that none waits unseen in front of it.
-pub const CALLS_MAX: usize = 8000;
 /// Pauses before an endpoint that cannot be heard is asked again how it is: jittered, doubled, at
 /// most the longest, which bounds how late a restarted one is known to be ready.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -77,7 +75,7 @@ struct Known {
     address: SocketAddr,
     standing: AtomicU8,
     breaker: Breaker,
-    in_flight: AtomicUsize,
+    load: Load,
 }
 
 impl Endpoint {
@@ -93,7 +91,7 @@ impl Endpoint {
             address,
             standing: AtomicU8::new(Standing::Unheard as u8),
             breaker: Breaker::default(),
-            in_flight: AtomicUsize::new(0),
+            load: Load::default(),
         });
         let listening = listen(channel.clone(), service, Arc::clone(&known), heard);
         let listening = AbortOnDropHandle::new(tokio::spawn(listening));
@@ -112,12 +110,8 @@ impl Endpoint {
         &self.known.breaker
     }
 
-    pub fn in_flight(&self) -> usize {
-        self.known.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.in_flight() >= CALLS_MAX
+    pub fn load(&self) -> &Load {
+        &self.known.load
     }
 
     pub fn view(&self) -> View {
@@ -125,14 +119,15 @@ impl Endpoint {
             address: self.address(),
             standing: self.standing(),
             breaker: self.breaker().state(),
-            in_flight: self.in_flight(),
+            in_flight: self.load().in_all(),
         }
     }
 
     /// A place for one call.
-    pub fn lease(self: &Arc<Self>, permit: Permit) -> Lease {
-        self.known.in_flight.fetch_add(1, Ordering::Relaxed);
-        Lease { endpoint: Arc::clone(self), permit: Some(permit), begun: Instant::now() }
+    pub fn lease(self: &Arc<Self>, permit: Permit, kind: Kind) -> Lease {
+        self.load().enter(kind);
+        let endpoint = Arc::clone(self);
+        Lease { endpoint, place: Some(kind), permit: Some(permit), begun: Instant::now() }
     }
 }
 
@@ -157,9 +152,11 @@ impl Known {
     }
 }
 
-/// A call's place at an endpoint, from its choice until its answer has ended, streams included.
+/// A call's place at an endpoint, from its choice on.
 pub struct Lease {
     endpoint: Arc<Endpoint>,
+    /// None once it was given back.
+    place: Option<Kind>,
     /// None once the call has shown what it can show.
     permit: Option<Permit>,
     begun: Instant,
@@ -180,12 +177,21 @@ impl Lease {
         };
         waiting.lease.show(verdict::of_answer(&answer, waiting.lease.begun.elapsed()));
         drop(waiting);
+        if self.place == Some(Kind::Call) {
+            self.give_back();
+        }
         answer.map(|response| {
             response.map(|body| match http_body::Body::is_end_stream(&body) {
                 true => body,
                 false => followed(body, self),
             })
         })
+    }
+
+    fn give_back(&mut self) {
+        if let Some(kind) = self.place.take() {
+            self.endpoint.load().leave(kind);
+        }
     }
 
     fn show(&mut self, verdict: Option<Verdict>) {
@@ -200,7 +206,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.show(None);
-        self.endpoint.known.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -219,7 +225,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A place is kept until the answer ends, breaks or is dropped.
+/// A stream keeps its place until it ends, breaks or is dropped.
 impl Follow for Lease {
     fn passes(&mut self, frame: Option<Result<&Frame<Bytes>, &Status>>) {
         if let Some(Err(_)) = frame {

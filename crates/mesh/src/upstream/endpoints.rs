@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use firstcome_proto::access::Peer;
 use futures::future::{BoxFuture, join_all};
 use http::Uri;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Fault, connect,
@@ -26,8 +26,10 @@ use crate::tls::Credentials;
 const LOOK_UP_INTERVAL: Duration = Duration::from_secs(5);
 /// A name server without an answer for this long is asked again later.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(4);
-/// While a name has never been found, it is looked up this often.
+/// While a name has never been found, it is looked up this often; not for ever, because it may be
+/// a wrong one, and name servers have others to serve.
 const LOOK_UP_FIRST_INTERVAL: Duration = Duration::from_millis(250);
+const LOOK_UP_FIRST_FOR: Duration = Duration::from_secs(30);
 
 /// Where names are looked up.
 pub type Resolver =
@@ -155,6 +157,7 @@ pub async fn follow(endpoints: Weak<Endpoints>, targets: Vec<Target>, resolver: 
     }
     let mut known: Vec<Vec<SocketAddr>> = vec![Vec::new(); targets.len()];
     let mut was_lost = false;
+    let begun = Instant::now();
     loop {
         let found = join_all(targets.iter().map(|target| look_up(target, &resolver))).await;
         let mut lost = Vec::new();
@@ -176,8 +179,8 @@ pub async fn follow(endpoints: Weak<Endpoints>, targets: Vec<Target>, resolver: 
         let wanted = each.flat_map(|(target, known)| known.iter().map(move |at| (*at, target)));
         endpoints.put(wanted.collect());
         drop(endpoints); // nobody is kept alive by being looked up
-        let never_found = known.iter().any(Vec::is_empty);
-        tokio::time::sleep(if never_found { LOOK_UP_FIRST_INTERVAL } else { LOOK_UP_INTERVAL })
+        let is_awaited = known.iter().any(Vec::is_empty) && begun.elapsed() < LOOK_UP_FIRST_FOR;
+        tokio::time::sleep(if is_awaited { LOOK_UP_FIRST_INTERVAL } else { LOOK_UP_INTERVAL })
             .await;
     }
 }

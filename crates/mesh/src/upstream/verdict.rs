@@ -37,7 +37,9 @@ pub fn of_silence(took: Duration) -> Option<Verdict> {
 }
 
 fn of_status(status: &Status, took: Duration) -> Option<Verdict> {
-    // Without details it was no service of ours that spoke, but whatever carries calls for it.
+    // Without details it was no service of ours that spoke, but whatever carries calls for it: and
+    // that says UNAVAILABLE. Any other fault may lie with who called, and a stranger's call must not
+    // close the endpoint for all.
     let is_our_own = !status.details().is_empty();
     match status.code() {
         Code::Unavailable if is_our_own => match Refusal::from_status(status).reason() {
@@ -47,12 +49,11 @@ fn of_status(status: &Status, took: Duration) -> Option<Verdict> {
             // knows what it says. Whoever calls less because of it obeys RetryInfo.
             _ => Some(Verdict::Well),
         },
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::DataLoss if !is_our_own => {
-            Some(Verdict::Broken)
-        }
+        Code::Unavailable => Some(Verdict::Broken),
         // It says so itself: something behind it takes too long.
         Code::DeadlineExceeded if is_our_own => of_silence(took).map(|_| Verdict::Ailing),
         Code::DeadlineExceeded => of_silence(took),
+        Code::Unknown | Code::Internal | Code::DataLoss if !is_our_own => None,
         Code::Cancelled => None,
         _ => Some(Verdict::Well),
     }
@@ -97,8 +98,8 @@ mod tests {
     fn what_no_service_of_ours_said_is_the_connections_word() {
         let table = [
             (Code::Unavailable, SHORT, Some(Verdict::Broken)),
-            (Code::Unknown, SHORT, Some(Verdict::Broken)),
-            (Code::Internal, SHORT, Some(Verdict::Broken)),
+            (Code::Unknown, SHORT, None),
+            (Code::Internal, SHORT, None),
             (Code::Unimplemented, SHORT, Some(Verdict::Well)),
             (Code::InvalidArgument, SHORT, Some(Verdict::Well)),
             (Code::Cancelled, LONG, None),

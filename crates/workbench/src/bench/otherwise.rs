@@ -14,7 +14,7 @@ const SHARE_OF_CALLS: u32 = 5;
 /// How a mesh is set otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Otherwise {
-    /// As shipped after all, for those that come next: as few calls, in the same minute.
+    /// As shipped after all, for the next two: started anew like these, and for as few calls.
     AsShipped,
     /// A collector is told of one call in a hundred, which is the default where there is one.
     OneInAHundredTraced,
@@ -47,8 +47,7 @@ impl Otherwise {
 
     fn services(self) -> &'static [Service] {
         match self {
-            Self::AsShipped => &[],
-            Self::OneInAHundredTraced | Self::AllTraced => &Service::ALL,
+            Self::AsShipped | Self::OneInAHundredTraced | Self::AllTraced => &Service::ALL,
             Self::EdgeToOrder => &[Service::Edge],
             Self::OrderToInventory | Self::OrderToPostgres => &[Service::Order],
             Self::InventoryToRedis | Self::InventoryToPostgres => &[Service::Inventory],
@@ -56,18 +55,13 @@ impl Otherwise {
     }
 
     /// What each of its services is told.
-    fn variables(self, in_flight: &str, collector: &str) -> [(&'static str, String); 2] {
-        let traced = |share: &str| {
-            [
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.to_owned()),
-                ("OTEL_TRACES_SAMPLER_ARG", share.to_owned()),
-            ]
-        };
-        let one_by_one =
-            |items, batches| [(items, "1".to_owned()), (batches, in_flight.to_owned())];
+    fn variables<'a>(self, in_flight: &'a str, collector: &'a str) -> Vec<(&'static str, &'a str)> {
+        let exported = ("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+        let one_by_one = |items, batches| vec![(items, "1"), (batches, in_flight)];
         match self {
-            Self::AsShipped | Self::OneInAHundredTraced => traced("0.01"),
-            Self::AllTraced => traced("1"),
+            Self::AsShipped => Vec::new(),
+            Self::OneInAHundredTraced => vec![exported],
+            Self::AllTraced => vec![exported, ("OTEL_TRACES_SAMPLER_ARG", "1")],
             Self::EdgeToOrder => {
                 one_by_one("FIRSTCOME_BATCH_ITEMS_MAX", "FIRSTCOME_BATCHES_IN_FLIGHT_MAX")
             }
@@ -117,9 +111,10 @@ impl Bench<'_> {
     pub async fn otherwise(&mut self) -> Result<()> {
         let collector = Collector::start().await?;
         for setting in Otherwise::ALL {
-            let told = setting.variables(&self.in_flight().to_string(), collector.endpoint());
-            let on = told.each_ref().map(|(name, value)| (*name, Some(value.as_str())));
-            let off = told.each_ref().map(|(name, _)| (*name, None));
+            let in_flight = self.in_flight().to_string();
+            let told = setting.variables(&in_flight, collector.endpoint());
+            let on: Vec<_> = told.iter().map(|(name, value)| (*name, Some(*value))).collect();
+            let off: Vec<_> = told.iter().map(|(name, _)| (*name, None)).collect();
             for service in setting.services() {
                 self.ground.restart_with(*service, &on).await?;
             }

@@ -126,9 +126,7 @@ impl Methods {
         let by_path = methods.map(|of| {
             // The contract has no two services of one name.
             let name = format!("{}/{}", of.parent_service().name(), of.name());
-            // A stream that somebody watches has no end by itself; others end with their answer.
-            let is_endless = of.is_server_streaming() && of.name().starts_with("Watch");
-            (access::path_of(&of), method(name, is_endless))
+            (access::path_of(&of), method(name, access::is_endless(&of)))
         });
         let standard = HEALTH.map(|(name, is_endless)| {
             (format!("/grpc.health.v1.{name}"), method(name.to_owned(), is_endless))
