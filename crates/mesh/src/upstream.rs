@@ -180,7 +180,7 @@ impl Service<Request<Body>> for Channel {
 
 impl Channel {
     fn send(&self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
-        let call = calls::calling(self.inner.peer, request.uri().path());
+        let call = calls::calling(self.inner.peer, &request);
         match self.inner.choose() {
             Choice::One(lease) => Box::pin(call.follow(lease.call(request))),
             Choice::None(refusal) => {
