@@ -188,8 +188,8 @@ impl Service<Request<Body>> for Channel {
 
 impl Channel {
     fn send(&self, request: Request<Body>) -> <Self as Service<Request<Body>>>::Future {
-        let path = request.uri().path();
-        let (call, kind) = (calls::calling(self.inner.peer, path), Kind::of(path));
+        let kind = Kind::of(request.uri().path());
+        let call = calls::calling(self.inner.peer, &request);
         match self.inner.choose(kind) {
             Choice::One(lease) => Box::pin(call.follow(lease.call(request))),
             Choice::None(refusal) => {

@@ -11,6 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,9 +24,15 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use self::methods::{CALLED, Method, SERVED};
-use crate::answer::{Follow, followed};
+use crate::{
+    answer::{Follow, followed},
+    deadline::timeout_of,
+};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// Whoever ends a call at its deadline began to count a little before us: who leaves this shortly
+/// before the deadline by our clock has not lost patience.
+const CLOCKS_APART: Duration = Duration::from_millis(5);
 
 /// Tells from the start, at zero, how a method can end that queries look for.
 pub fn expect_served(path: &str, reasons: &[Reason]) {
@@ -36,21 +43,25 @@ pub fn expect_served(path: &str, reasons: &[Reason]) {
     }
 }
 
-/// A call under way. Dropped without an end, its caller has left.
+/// A call under way. Dropped without an end, its caller has left, or its time is over: timers of
+/// other layers, tonic's among them, drop what comes too late.
 pub struct Call {
     method: &'static Method,
     began: Instant,
+    /// How long its caller waits for it, if that is bounded.
+    timeout: Option<Duration>,
     is_over: bool,
 }
 
 impl Call {
-    fn begin(method: &'static Method) -> Self {
+    fn begin<B>(method: &'static Method, request: &Request<B>) -> Self {
         let handles = method.handles();
         handles.in_flight.inc();
         if let Some(streams) = &handles.streams {
             streams.inc();
         }
-        Self { method, began: Instant::now(), is_over: false }
+        let timeout = timeout_of(request.headers());
+        Self { method, began: Instant::now(), timeout, is_over: false }
     }
 
     /// Sees a call to its end.
@@ -73,6 +84,19 @@ impl Call {
         }
     }
 
+    fn has_timed_out(&self) -> bool {
+        self.timeout.is_some_and(|timeout| self.began.elapsed() + CLOCKS_APART >= timeout)
+    }
+
+    /// Ends for want of an answer: as too late, or else like this.
+    fn end_unanswered(&mut self, code: Code, reason: Option<Reason>) {
+        if self.has_timed_out() {
+            self.end(Code::DeadlineExceeded, Some(Reason::DeadlineExceeded));
+        } else {
+            self.end(code, reason);
+        }
+    }
+
     /// Ends as these headers or trailers say.
     fn end_with(&mut self, headers: &HeaderMap, known: Option<Reason>) {
         let code = headers
@@ -88,13 +112,15 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.end(Code::Cancelled, None);
+        if !self.is_over {
+            self.end_unanswered(Code::Cancelled, None);
+        }
     }
 }
 
 /// A call of another service begins; [`Call::follow`] sees it to its end.
-pub fn calling(upstream: Peer, path: &str) -> Call {
-    Call::begin(CALLED[upstream as usize].find(path))
+pub fn calling<B>(upstream: Peer, request: &Request<B>) -> Call {
+    Call::begin(CALLED[upstream as usize].find(request.uri().path()), request)
 }
 
 /// Makes [`Observe`].
@@ -129,7 +155,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = Call::begin(SERVED.find(request.uri().path()));
+        let call = Call::begin(SERVED.find(request.uri().path()), &request);
         call.follow(self.inner.call(request))
     }
 }
@@ -159,6 +185,10 @@ where
                 Ok(response)
             }
             Ok(response) if response.status() == StatusCode::OK => {
+                if call.method.is_endless() {
+                    // Whoever watches for so long and no longer has had all that it wanted.
+                    call.timeout = None;
+                }
                 Ok(response.map(|body| followed(body, call)))
             }
             Ok(response) => {
@@ -166,7 +196,7 @@ where
                 Ok(response)
             }
             Err(fault) => {
-                call.end(Code::Unavailable, Some(Reason::UpstreamUnavailable));
+                call.end_unanswered(Code::Unavailable, Some(Reason::UpstreamUnavailable));
                 Err(fault)
             }
         })
@@ -239,5 +269,60 @@ mod tests {
         let call = ObserveLayer.layer(never).oneshot(request());
         assert!(call.now_or_never().is_none());
         assert_eq!(counts(FIND), (0, 1, 1, 1), "the caller has left");
+    }
+
+    /// How often calls of a method ended for want of time, because their caller left, and because
+    /// nobody was reached.
+    fn unanswered(method: &Method) -> [u64; 3] {
+        [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable]
+            .map(|code| method.ended(code).get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_nobody_answers_in_its_time_is_told_from_one_that_its_caller_left() {
+        const CAPTURE: &str = "/firstcome.payment.v1.ChargeService/Capture";
+        let method = CALLED[Peer::Payment as usize].find(CAPTURE);
+        let request = |timeout: Option<&str>| {
+            let request = Request::builder().uri(CAPTURE);
+            let timeout = timeout.map(|timeout| ("grpc-timeout", timeout));
+            let with = |request: http::request::Builder, (name, value)| request.header(name, value);
+            timeout.into_iter().fold(request, with).body(()).unwrap()
+        };
+        let left_after = async |timeout: Option<&str>, millis: u64| {
+            let never = std::future::pending::<Result<Response<Body>, Infallible>>();
+            let call = calling(Peer::Payment, &request(timeout)).follow(never);
+            let left = tokio::time::timeout(Duration::from_millis(millis), call).await;
+            assert!(left.is_err());
+            unanswered(method)
+        };
+        assert_eq!(left_after(None, 60_000).await, [0, 1, 0]);
+        assert_eq!(left_after(Some("1S"), 900).await, [0, 2, 0]);
+        assert_eq!(left_after(Some("1S"), 1_000).await, [1, 2, 0]);
+        assert_eq!(method.refused(Reason::DeadlineExceeded).get(), 1);
+
+        // What carries calls has a timer of its own, and says no more than that it failed.
+        let failed_after = async |millis: u64| {
+            let failing = async {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                Err::<Response<Body>, _>("it failed")
+            };
+            let call = calling(Peer::Payment, &request(Some("1S"))).follow(failing);
+            assert!(call.await.is_err());
+            unanswered(method)
+        };
+        assert_eq!(failed_after(10).await, [1, 2, 1]);
+        assert_eq!(failed_after(1_000).await, [2, 2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_whose_time_is_over_has_left() {
+        const WATCH: &str = "/firstcome.order.v1.OrderService/WatchOrder";
+        let method = CALLED[Peer::Order as usize].find(WATCH);
+        let request = Request::builder().uri(WATCH).header("grpc-timeout", "1S").body(()).unwrap();
+        let opened = ready(Ok::<_, Infallible>(Response::new(Body::empty())));
+        let stream = calling(Peer::Order, &request).follow(opened).await.unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        drop(stream);
+        assert_eq!(unanswered(method), [0, 1, 0]);
     }
 }

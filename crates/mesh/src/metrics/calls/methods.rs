@@ -162,6 +162,10 @@ pub struct Handles {
 }
 
 impl Method {
+    pub fn is_endless(&self) -> bool {
+        self.is_endless
+    }
+
     pub fn handles(&self) -> &Handles {
         self.handles.get_or_init(|| Handles {
             in_flight: self.in_flight.get_or_create_owned(&self.labels),
