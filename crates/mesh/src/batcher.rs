@@ -137,6 +137,7 @@ impl<A> Reply<A> {
 /// The unanswered items of one call.
 pub struct Answers<A> {
     replies: Vec<Option<Reply<A>>>,
+    hop: Arc<Hop>,
 }
 
 impl<A> Answers<A> {
@@ -169,6 +170,7 @@ impl<A> Answers<A> {
 
 impl<A> Drop for Answers<A> {
     fn drop(&mut self) {
+        self.hop.rejected(Rejected::Unanswered, self.replies.iter().flatten().count());
         for reply in self.replies.iter_mut().filter_map(Option::take) {
             reply.send(Err(Rejected::Unanswered));
         }
@@ -196,7 +198,7 @@ struct Inner<C: BatchCall> {
     call: C,
     limits: Limits,
     carries_abandoned: bool,
-    hop: Hop,
+    hop: Arc<Hop>,
     lanes: Mutex<Lanes<C>>,
     /// Told when the last lane ends.
     idle: Notify,
@@ -253,7 +255,7 @@ impl<C: BatchCall> Batcher<C> {
     fn make(call: C, limits: Limits, carries_abandoned: bool) -> Self {
         assert!(limits.batch_items_max > 0 && limits.in_flight_max > 0, "limits must let one pass");
         let lanes = Mutex::new(Lanes { by_key: HashMap::new(), waiting: 0, closed: false });
-        let (hop, idle) = (Hop::named(C::HOP), Notify::new());
+        let (hop, idle) = (Arc::new(Hop::named(C::HOP)), Notify::new());
         let inner = Inner { call, limits, carries_abandoned, hop, lanes, idle };
         Self { inner: Arc::new(inner) }
     }
@@ -302,6 +304,7 @@ impl<C: BatchCall> Batcher<C> {
             let mut guard = self.inner.lanes.lock();
             let lanes = &mut *guard;
             let limits = &self.inner.limits;
+            let waited = lanes.waiting;
             let lane = lanes
                 .by_key
                 .entry(key.clone())
@@ -324,6 +327,8 @@ impl<C: BatchCall> Batcher<C> {
                 });
                 lanes.waiting += 1;
             }
+            // Under the lock: a runner could take them first, and fewer than none would wait.
+            self.inner.hop.queued(lanes.waiting - waited);
             // What fits into one call needs one more under way, however many there may be.
             let needed = lane.queue.len().div_ceil(limits.batch_items_max);
             let starts = needed.min(limits.in_flight_max - lane.in_flight);
@@ -364,6 +369,8 @@ impl<C: BatchCall> Batcher<C> {
                 }
                 lanes.waiting = 0;
             }
+            self.inner.hop.taken(left.len());
+            self.inner.hop.rejected(Rejected::Closed, left.len());
             for entry in left {
                 entry.reply.send(Err(Rejected::Closed));
             }
@@ -402,7 +409,7 @@ impl<C: BatchCall> Inner<C> {
         let mut not_sent = Vec::new();
         // Once for the batch: a look at the clock for each item shows in profiles.
         let now = Instant::now();
-        let left = {
+        {
             let mut guard = self.lanes.lock();
             let lanes = &mut *guard;
             let lane = lanes.by_key.get_mut(key).expect("a lane outlives its runners");
@@ -431,10 +438,10 @@ impl<C: BatchCall> Inner<C> {
                 }
                 return None;
             }
-            lanes.waiting
-        };
+        }
+        self.hop.taken(sent.len() + not_sent.len());
         if let Some(first) = sent.first() {
-            self.hop.sent(sent.len(), now.saturating_duration_since(first.since), left);
+            self.hop.sent(sent.len(), now.saturating_duration_since(first.since));
         }
         for (entry, why) in not_sent {
             if let Some(why) = why {
@@ -448,6 +455,6 @@ impl<C: BatchCall> Inner<C> {
             (item, Some(reply))
         });
         let (items, replies) = taken.unzip();
-        Some((items, Answers { replies }, members))
+        Some((items, Answers { replies, hop: Arc::clone(&self.hop) }, members))
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use firstcome_mesh::{
     Answers, BatchCall, Batcher, Deadline, Rejected, Reply,
     batcher::{Limits, Outcome},
+    metrics,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -342,6 +343,8 @@ async fn a_call_that_ends_early_leaves_its_items_unanswered_and_the_lane_lives_o
 struct Panics;
 
 impl BatchCall for Panics {
+    const HOP: &'static str = "panics";
+
     type Key = ();
     type Item = u32;
     type Answer = u32;
@@ -370,6 +373,68 @@ async fn a_call_that_panics_leaves_its_items_unanswered_and_the_lane_lives_on() 
         assert_eq!(batcher.submit((), item, Deadline::after(MS)).await, outcome);
     }
     time::timeout(MS, batcher.close(MS)).await.expect("no lane is left behind");
+    assert_eq!(told("firstcome_batch_rejected_total{hop=\"panics\",why=\"unanswered\"}"), 2);
+}
+
+/// What metrics say of this process.
+fn told(series: &str) -> i64 {
+    let text = metrics::text();
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).expect("it is told from the start")
+}
+
+/// A tap whose hop nobody else counts.
+struct Counted(Tap);
+
+impl BatchCall for Counted {
+    const HOP: &'static str = "counted";
+
+    type Key = &'static str;
+    type Item = u32;
+    type Answer = u32;
+
+    async fn call(&self, key: &'static str, items: Vec<u32>, answers: Answers<u32>) {
+        self.0.call(key, items, answers).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batchers_of_one_hop_add_up_what_waits_and_what_is_not_carried() {
+    let (sender, mut calls) = mpsc::unbounded_channel();
+    let [one, other] =
+        [sender.clone(), sender].map(|calls| Batcher::new(Counted(Tap { calls }), ROOMY));
+    let enqueue = |batcher: &Batcher<Counted>, count: u32| -> Vec<Waiting> {
+        let (replies, waiting): (Vec<_>, Vec<_>) = (0..count).map(|_| oneshot::channel()).unzip();
+        let items = (0..).zip(replies.into_iter().map(Reply::One));
+        batcher.enqueue_all("k", Deadline::after(Duration::from_secs(3600)), items);
+        waiting.into_iter().map(Waiting).collect()
+    };
+    let waits = || told("firstcome_batch_queue_items{hop=\"counted\"}");
+    let rejected = |why: &str| {
+        told(&format!("firstcome_batch_rejected_total{{hop=\"counted\",why=\"{why}\"}}"))
+    };
+    let _sent = [enqueue(&one, 1), enqueue(&other, 1)];
+    assert_eq!(waits(), 2, "neither call has begun");
+    let unanswered = calls.recv().await.unwrap();
+    let stuck = calls.recv().await.unwrap();
+    assert_eq!(waits(), 0);
+    let (carried, left) = (enqueue(&one, 2), enqueue(&other, 3));
+    assert_eq!(waits(), 5);
+
+    drop(unanswered);
+    calls.recv().await.unwrap().echo();
+    for (item, waiting) in (0..).zip(carried) {
+        assert_eq!(waiting.heard().await, Ok(item));
+    }
+    assert_eq!((waits(), rejected("unanswered")), (3, 1));
+
+    other.close(MS).await;
+    for waiting in left {
+        assert_eq!(waiting.heard().await, Err(Rejected::Closed));
+    }
+    assert_eq!((waits(), rejected("closed")), (0, 3));
+    stuck.echo();
+    assert_eq!(rejected("unanswered"), 1, "what was answered counts for nothing");
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ static FAMILIES: LazyLock<Families> = LazyLock::new(|| Families {
     ),
     waiting: register(
         "firstcome_batch_queue_items",
-        "Items that waited when a batch last left, over all keys",
+        "Items that wait for their call, over all keys and batchers of the hop",
         Family::default(),
     ),
     rejected: register(
@@ -75,11 +75,20 @@ impl Hop {
         }
     }
 
-    /// A batch sets out; others are left behind it.
-    pub fn sent(&self, items: usize, waited: Duration, left: usize) {
+    /// So many items begin to wait.
+    pub fn queued(&self, items: usize) {
+        self.waiting.inc_by(items as i64);
+    }
+
+    /// So many wait no longer, whatever becomes of them.
+    pub fn taken(&self, items: usize) {
+        self.waiting.dec_by(items as i64);
+    }
+
+    /// A batch sets out.
+    pub fn sent(&self, items: usize, waited: Duration) {
         self.items.observe(items as f64);
         self.waited.observe(waited.as_secs_f64());
-        self.waiting.set(i64::try_from(left).unwrap_or(i64::MAX));
     }
 
     /// Its call is over.
@@ -87,8 +96,11 @@ impl Hop {
         self.took.observe(took.as_secs_f64());
     }
 
-    /// So many items were not carried.
+    /// So many items were not carried; for each batch it is none, and costs nothing then.
     pub fn rejected(&self, why: Rejected, items: usize) {
+        if items == 0 {
+            return;
+        }
         let place = match why {
             Rejected::QueueFull => 0,
             Rejected::WaitedTooLong => 1,
