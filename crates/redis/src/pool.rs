@@ -132,12 +132,12 @@ impl RedisPool {
             // Its text may quote what was sent.
             span.fail(if error.is_unavailable() { "unavailable" } else { "refused" });
         }
-        answer.map_err(|error| match error {
+        telling::counted(answer.map_err(|error| match error {
             Error::Script(message) if message.starts_with(FUNCTION_NOT_FOUND) => {
                 Error::MissingFunction(function)
             }
             error => error,
-        })
+        }))
     }
 
     /// Works with the node that serves a key, as [`Self::fcall`] does: other shards may be down.
@@ -146,7 +146,7 @@ impl RedisPool {
     where
         F: Future<Output = Result<T, FredError>>,
     {
-        self.shards.on_shard_of(key, work).await
+        telling::counted(self.shards.on_shard_of(key, work).await)
     }
 
     /// Connections of its own for a caller who blocks, each made when it is first needed.
@@ -183,7 +183,7 @@ impl Apart {
     where
         F: Future<Output = Result<T, FredError>>,
     {
-        self.shards.on_shard_of(key, work).await
+        telling::counted(self.shards.on_shard_of(key, work).await)
     }
 
     /// Closes them.

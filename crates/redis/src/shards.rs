@@ -23,7 +23,7 @@ use fred::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::{Error, telling};
+use crate::Error;
 
 /// A node that has not accepted us by then is down, or as good as down.
 const CONNECT_WAIT: Duration = Duration::from_millis(250);
@@ -96,7 +96,7 @@ impl Shards {
             Ok(client) => work(client).await.map_err(Failure::of),
             Err(error) => Err(Failure::Elsewhere(error)),
         };
-        let done = match attempt().await {
+        match attempt().await {
             Ok(done) => Ok(done),
             Err(Failure::Moved) => {
                 self.refresh().await;
@@ -110,8 +110,7 @@ impl Shards {
                 }
                 Err(error)
             }
-        };
-        telling::counted(done)
+        }
     }
 
     /// Every node that serves something.

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use firstcome_mesh::metrics;
 use firstcome_redis::{Error, RedisPool};
 use firstcome_testkit as testkit;
 use fred::{
@@ -58,6 +59,8 @@ async fn a_function_of_no_library_is_told_by_name() {
         Err(Error::MissingFunction(name)) => assert_eq!(name, "redis_test_unknown_1"),
         other => panic!("{other:?}"),
     }
+    let counted = "\nfirstcome_redis_call_failures_total{kind=\"missing_function\"} 1\n";
+    assert!(metrics::text().contains(counted), "{}", metrics::text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
