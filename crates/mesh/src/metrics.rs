@@ -8,6 +8,7 @@
 
 pub mod calls;
 pub mod hop;
+pub mod load;
 mod process;
 pub mod upstreams;
 
@@ -46,6 +47,7 @@ static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(|| {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(process::Process::started_now()));
     registry.register_collector(Box::new(upstreams::Collected));
+    registry.register_collector(Box::new(load::Collected));
     Mutex::new(registry)
 });
 

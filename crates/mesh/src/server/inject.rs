@@ -21,6 +21,7 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::is_for_all;
+use crate::metrics;
 
 /// When to come back to a service that was told to fail.
 const RETRY: Duration = Duration::from_millis(200);
@@ -119,7 +120,9 @@ impl InjectLayer {
         if !faults.is_empty() {
             tracing::warn!(?faults, "calls are made to fail on purpose");
         }
-        Self::at(faults, SystemTime::now)
+        let layer = Self::at(faults, SystemTime::now);
+        metrics::load::tell_faults(layer.made());
+        layer
     }
 
     fn at(faults: &[Injected], clock: Clock) -> Self {
