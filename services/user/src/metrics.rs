@@ -76,7 +76,7 @@ impl Metrics {
             ),
             letter_seconds: metrics::seconds_gauge(
                 "firstcome_letter_oldest_waiting_seconds",
-                "How long the oldest of them is due",
+                "How long ago the oldest letter was written that has not left, tried or not",
             ),
             parked: metrics::gauge(
                 "firstcome_events_parked",
