@@ -136,15 +136,14 @@ impl Metrics {
 /// Tells from now on what waits.
 pub fn begin(store: Store, shutdown: &Shutdown) {
     LazyLock::force(&METRICS);
-    metrics::keep_looking(shutdown, move || {
+    let look = move || {
         let store = store.clone();
         async move {
-            match store.waiting().await {
-                Ok(waiting) => METRICS.waits(&waiting),
-                Err(fault) => tracing::warn!(%fault, "tell what waits later"),
-            }
+            let waiting = store.waiting().await;
+            waiting.inspect_err(|fault| tracing::warn!(%fault, "tell what waits later")).ok()
         }
-    });
+    };
+    metrics::keep_looking(shutdown, look, |waiting| METRICS.waits(&waiting));
 }
 
 #[cfg(test)]
