@@ -83,7 +83,7 @@ impl Metrics {
             due: metrics::gauge("firstcome_orders_due", "Orders whose next step is due"),
             due_seconds: metrics::seconds_gauge(
                 "firstcome_order_oldest_due_seconds",
-                "How long the longest due order waits for its step",
+                "How long the longest due order waits for its step, tried or not",
             ),
             unpublished: metrics::gauge(
                 "firstcome_event_outbox_events",
@@ -133,13 +133,13 @@ impl Metrics {
     }
 }
 
-/// Tells from now on what waits.
-pub fn begin(store: Store, shutdown: &Shutdown) {
+/// Tells from now on what waits, where a step belongs to its driver for this long.
+pub fn begin(store: Store, lease: Duration, shutdown: &Shutdown) {
     LazyLock::force(&METRICS);
     let look = move || {
         let store = store.clone();
         async move {
-            let waiting = store.waiting().await;
+            let waiting = store.waiting(lease).await;
             waiting.inspect_err(|fault| tracing::warn!(%fault, "tell what waits later")).ok()
         }
     };
