@@ -12,7 +12,12 @@ pub mod load;
 mod process;
 pub mod upstreams;
 
-use std::{borrow::Cow, fmt::Debug, sync::LazyLock, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt::Debug,
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -59,6 +64,13 @@ static BUILD: LazyLock<Family<Labels, Gauge>> = LazyLock::new(|| {
     )
 });
 
+static LOOKED_AT: LazyLock<SecondsGauge> = LazyLock::new(|| {
+    seconds_gauge(
+        "firstcome_looked_at_timestamp_seconds",
+        "When this process last saw what it tells of backlogs, in seconds since 1970",
+    )
+});
+
 /// All programs are of one version: the workspace's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often a process looks at what only a query knows: its answer is a few numbers, and Prometheus
@@ -71,17 +83,27 @@ pub fn begin(service: &'static str) {
     BUILD.get_or_create_owned(&labels).set(1);
 }
 
-/// Looks at what only a query knows, now and every few seconds until the end begins. Every replica
-/// does, and all see the same: a query over them takes the largest.
-pub fn keep_looking<F, Looking>(shutdown: &Shutdown, look: F)
-where
+/// Looks at what only a query knows, now and every few seconds until the end begins, and tells what
+/// it saw. Every replica does, and all see the same: a query over them takes the largest. A look
+/// that fails leaves what was told, gives nothing, and logs why; how old that is, the time of the
+/// last one says.
+pub fn keep_looking<F, Looking, Seen>(
+    shutdown: &Shutdown,
+    look: F,
+    tell: impl Fn(Seen) + Send + 'static,
+) where
     F: Fn() -> Looking + Send + 'static,
-    Looking: Future<Output = ()> + Send,
+    Looking: Future<Output = Option<Seen>> + Send,
 {
     let end = shutdown.clone();
+    LazyLock::force(&LOOKED_AT);
     shutdown.spawn(async move {
         loop {
-            look().await;
+            if let Some(seen) = look().await {
+                tell(seen);
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                LOOKED_AT.set(now.unwrap_or_default().as_secs_f64());
+            }
             if !end.sleep(LOOK_EVERY).await {
                 return;
             }
@@ -176,9 +198,42 @@ pub fn seconds_histogram() -> Histogram {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::{
+        collections::HashSet,
+        future::ready,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_is_as_old_as_the_last_look_that_succeeded() {
+        let shutdown = Shutdown::new();
+        let (looks, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let looked = Arc::clone(&looks);
+        // Each second look fails.
+        let look = move || {
+            let place = looked.fetch_add(1, Ordering::Relaxed);
+            ready((place % 2 == 0).then_some(place))
+        };
+        let heard = Arc::clone(&told);
+        keep_looking(&shutdown, look, move |place| heard.store(place, Ordering::Relaxed));
+        tokio::time::sleep(LOOK_EVERY / 2).await;
+        assert!(LOOKED_AT.get() > 0.0, "it looks at once");
+        LOOKED_AT.set(0.0);
+
+        tokio::time::sleep(LOOK_EVERY).await;
+        assert_eq!((looks.load(Ordering::Relaxed), told.load(Ordering::Relaxed)), (2, 0));
+        assert_eq!(LOOKED_AT.get(), 0.0, "a look that fails is none");
+        tokio::time::sleep(LOOK_EVERY).await;
+        assert_eq!((looks.load(Ordering::Relaxed), told.load(Ordering::Relaxed)), (3, 2));
+        assert!(LOOKED_AT.get() > 0.0);
+        assert!(text().contains("\nfirstcome_looked_at_timestamp_seconds "));
+        shutdown.begin();
+    }
 
     #[test]
     fn what_is_registered_is_told_in_the_form_that_prometheus_reads() {

@@ -380,7 +380,7 @@ async fn a_call_that_panics_leaves_its_items_unanswered_and_the_lane_lives_on() 
 fn told(series: &str) -> i64 {
     let text = metrics::text();
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.expect("it is told from the start").parse().unwrap()
+    value.and_then(|value| value.parse().ok()).expect("it is told from the start")
 }
 
 /// A tap whose hop nobody else counts.

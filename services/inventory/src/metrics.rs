@@ -184,13 +184,14 @@ fn place_of(verdict: Verdict) -> usize {
 /// Tells from now on how the books stand.
 pub fn begin(store: Store, shutdown: &Shutdown) {
     LazyLock::force(&METRICS);
-    metrics::keep_looking(shutdown, move || {
+    let look = move || {
         let store = store.clone();
         async move {
-            match store.standing().await {
-                Ok(standing) => METRICS.stands(&standing),
-                Err(error) => tracing::warn!(%error, "tell how the books stand later"),
-            }
+            let standing = store.standing().await;
+            standing
+                .inspect_err(|error| tracing::warn!(%error, "tell how the books stand later"))
+                .ok()
         }
-    });
+    };
+    metrics::keep_looking(shutdown, look, |standing| METRICS.stands(&standing));
 }

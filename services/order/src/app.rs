@@ -108,7 +108,7 @@ impl App {
         let watches = Watches::new(store.clone(), shutdown.clone());
         shutdown.spawn(worker::run(store.clone(), saga.clone(), shutdown.clone(), clock.lease));
         shutdown.spawn(worker::tidy(store.clone(), shutdown.clone()));
-        metrics::begin(store.clone(), &shutdown);
+        metrics::begin(store.clone(), clock.lease, &shutdown);
         shutdown.spawn(attempts.clone().resume());
         shutdown.spawn(watches.clone().run());
         shutdown.spawn(relay::run(

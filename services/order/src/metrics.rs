@@ -83,7 +83,7 @@ impl Metrics {
             due: metrics::gauge("firstcome_orders_due", "Orders whose next step is due"),
             due_seconds: metrics::seconds_gauge(
                 "firstcome_order_oldest_due_seconds",
-                "How long the longest due order waits for its step",
+                "How long the longest due order waits for its step, tried or not",
             ),
             unpublished: metrics::gauge(
                 "firstcome_event_outbox_events",
@@ -133,18 +133,17 @@ impl Metrics {
     }
 }
 
-/// Tells from now on what waits.
-pub fn begin(store: Store, shutdown: &Shutdown) {
+/// Tells from now on what waits, where a step belongs to its driver for this long.
+pub fn begin(store: Store, lease: Duration, shutdown: &Shutdown) {
     LazyLock::force(&METRICS);
-    metrics::keep_looking(shutdown, move || {
+    let look = move || {
         let store = store.clone();
         async move {
-            match store.waiting().await {
-                Ok(waiting) => METRICS.waits(&waiting),
-                Err(fault) => tracing::warn!(%fault, "tell what waits later"),
-            }
+            let waiting = store.waiting(lease).await;
+            waiting.inspect_err(|fault| tracing::warn!(%fault, "tell what waits later")).ok()
         }
-    });
+    };
+    metrics::keep_looking(shutdown, look, |waiting| METRICS.waits(&waiting));
 }
 
 #[cfg(test)]

@@ -17,4 +17,5 @@ mod it {
     mod reads;
     mod resume;
     mod saga;
+    mod waiting;
 }

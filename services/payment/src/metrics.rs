@@ -118,13 +118,10 @@ fn name_of(command: Command) -> &'static str {
 /// Tells from now on what waits.
 pub fn begin(store: Store, shutdown: &Shutdown) {
     LazyLock::force(&METRICS);
-    metrics::keep_looking(shutdown, move || {
+    let look = move || {
         let store = store.clone();
-        async move {
-            // A fault is logged in the store; the next look is as good.
-            if let Ok(unfollowed) = store.unfollowed().await {
-                METRICS.waits(&unfollowed);
-            }
-        }
-    });
+        // A fault is logged in the store; the next look is as good.
+        async move { store.unfollowed().await.ok() }
+    };
+    metrics::keep_looking(shutdown, look, |unfollowed| METRICS.waits(&unfollowed));
 }

@@ -4,6 +4,7 @@ mod it {
     mod charge;
     mod crash;
     mod harness;
+    mod inbox;
     mod merchant;
     mod payment;
     mod provider;

@@ -76,7 +76,7 @@ impl Metrics {
             ),
             letter_seconds: metrics::seconds_gauge(
                 "firstcome_letter_oldest_waiting_seconds",
-                "How long the oldest of them is due",
+                "How long ago the oldest letter was written that has not left, tried or not",
             ),
             parked: metrics::gauge(
                 "firstcome_events_parked",
@@ -100,13 +100,10 @@ impl Metrics {
 /// Tells from now on what waits.
 pub fn begin(store: Store, shutdown: &Shutdown) {
     LazyLock::force(&METRICS);
-    metrics::keep_looking(shutdown, move || {
+    let look = move || {
         let store = store.clone();
-        async move {
-            // A fault is logged in the store; the next look is as good.
-            if let Ok(backlog) = store.backlog().await {
-                METRICS.waits(&backlog);
-            }
-        }
-    });
+        // A fault is logged in the store; the next look is as good.
+        async move { store.backlog().await.ok() }
+    };
+    metrics::keep_looking(shutdown, look, |backlog| METRICS.waits(&backlog));
 }

@@ -45,7 +45,8 @@ impl Store {
         // and what is left of those that ended, where a count asks for this buyer's.
         let marked = orders!(
             change "update orders set step = 'pin', payment_method = mark.method, \
-              address_sealed = mark.destination, next_step_at = now() + make_interval(secs => $5) \
+              address_sealed = mark.destination, next_step_at = now() + make_interval(secs => $5), \
+              due_since = null \
               from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[]) \
               as mark (id, buyer, method, destination) \
               where orders.order_id = mark.id and orders.user_id = mark.buyer \
@@ -99,6 +100,11 @@ impl Store {
                         then orders.next_step_at
                         else now() + make_interval(secs => move.wait)
                     end,
+                    -- Trying the same step again makes it no younger.
+                    due_since = case
+                        when move.state = orders.state and move.step = orders.step
+                        then orders.due_since
+                    end,
                     updated_at = case
                         when move.state <> orders.state then now() else orders.updated_at
                     end
@@ -143,7 +149,8 @@ impl Store {
                 select order_id from orders where next_step_at <= now() \
                 order by next_step_at limit $1 for update skip locked \
               ) \
-              update orders set next_step_at = now() + make_interval(secs => $2) \
+              update orders set next_step_at = now() + make_interval(secs => $2), \
+              due_since = coalesce(due_since, next_step_at) \
               from due where orders.order_id = due.order_id",
             count,
             lease.as_secs_f64(),

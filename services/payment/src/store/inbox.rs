@@ -15,6 +15,10 @@ const DOUBLINGS_MAX: f64 = 8.0;
 /// that would be followed up once more, which is harmless.
 const KEPT_DAYS: i32 = 30;
 
+/// Events that wait are counted up to here: more is as bad, and counting on would take from who
+/// follows them up.
+pub const COUNTED_MAX: i64 = 10_000;
+
 /// An event that somebody has to follow up.
 #[derive(Clone, Debug)]
 pub struct DueEvent {
@@ -29,9 +33,9 @@ pub struct DueEvent {
 /// What nobody has followed up yet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unfollowed {
-    /// How many.
+    /// How many, at most [`COUNTED_MAX`].
     pub events: i64,
-    /// How long the oldest is on record.
+    /// How long the oldest of these is on record.
     pub oldest_seconds: f64,
 }
 
@@ -41,9 +45,13 @@ impl Store {
         let unfollowed = sqlx::query_as!(
             Unfollowed,
             r#"select count(*) as "events!",
-                 coalesce(max(extract(epoch from now() - received_at)), 0)::float8
+                 greatest(max(extract(epoch from now() - received_at)), 0)::float8
                      as "oldest_seconds!"
-               from webhook_events where due_at is not null"#
+               from (
+                 select received_at from webhook_events
+                 where due_at is not null order by due_at limit $1
+               ) as waiting"#,
+            COUNTED_MAX,
         )
         .fetch_one(&self.pool)
         .await?;

@@ -11,7 +11,8 @@ const COUNTED_MAX: i64 = 10_000;
 pub struct Backlog {
     /// Letters that are due, at most [`COUNTED_MAX`].
     pub letters: i64,
-    /// How long the oldest is due.
+    /// How long ago the oldest was written that has not left, due or to be tried again, among as
+    /// many as are counted: those whose turn comes next.
     pub letter_seconds: f64,
     /// Events that were put aside, at most [`COUNTED_MAX`].
     pub parked: i64,
@@ -26,16 +27,14 @@ impl Store {
                  (select count(*) from (
                      select from letters where not is_taken and due_at <= now() limit $1
                  ) as due) as "letters!",
-                 coalesce((
-                     select max(extract(epoch from now() - oldest.due_at))::float8
+                 (select greatest(max(extract(epoch from now() - soon.posted_at)), 0)::float8
                      from (values (true), (false)) as urgency (is_awaited)
                      cross join lateral (
-                         select due_at from letters
+                         select posted_at from letters
                          where letters.is_awaited = urgency.is_awaited and not is_taken
-                           and due_at <= now()
-                         order by due_at limit 1
-                     ) as oldest
-                 ), 0) as "letter_seconds!",
+                         order by due_at limit $1
+                     ) as soon
+                 ) as "letter_seconds!",
                  (select count(*) from (
                      select from parked_events limit $1
                  ) as parked) as "parked!""#,

@@ -432,6 +432,38 @@ async fn a_letter_that_came_back_and_was_taken_again_does_not_come_back_twice() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_turned_away_again_and_again_still_gets_older() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let office = Office::open().await;
+    let store = office.process().await.store.clone();
+    let letter = |to: &str| Letter {
+        to: Email::from_field("to", to).expect("an address"),
+        language: Language::English,
+        matter: reset_code("CDFG3467", 2 * HOUR),
+    };
+    outbox(&store).post(letter(&address())).await.expect("saves");
+    let age = async || store.backlog().await.expect("a look").letter_seconds;
+    assert!(age().await < HOUR.as_secs_f64());
+    sqlx::query("update letters set posted_at = posted_at - interval '1 hour'")
+        .execute(&office.database.pool)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let mut taken = store.take_letters(Urgency::Awaited, 1).await.expect("an answer");
+        let taken = taken.pop().expect("the letter is due");
+        assert_eq!(age().await, 0.0, "it is on its way");
+        store.put_letter_back(&taken, Duration::ZERO).await.expect("back");
+        assert!(age().await >= HOUR.as_secs_f64());
+    }
+    let mut taken = store.take_letters(Urgency::Awaited, 1).await.expect("an answer");
+    store.put_letter_back(&taken.pop().unwrap(), HOUR).await.expect("back");
+    outbox(&store).post(letter(&address())).await.expect("saves");
+    let backlog = store.backlog().await.expect("a look");
+    assert_eq!(backlog.letters, 1, "one of two has to wait for its next try");
+    assert!(backlog.letter_seconds >= HOUR.as_secs_f64(), "and it is the older one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_letter_whose_taker_died_is_never_sent_and_is_deleted_at_its_end() {
     let office = Office::open().await;
     let process = office.process().await;
