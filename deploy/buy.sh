@@ -1,7 +1,8 @@
 #!/bin/sh
 # Sells one pair through the edge, as an operator and a buyer would: makes a product, opens its
 # drop, buys it, pays with a test card, and looks whether the order is paid. For a shop whose
-# provider is the sandbox. It wants grpcurl.
+# provider is the sandbox, and for no other: the product that it makes is one that everybody sees,
+# and a real provider knows no test card. It wants grpcurl.
 #
 #   deploy/buy.sh [HOST:PORT]       127.0.0.1:8080 unless given
 #

@@ -54,7 +54,12 @@ firstcome wait --for=condition=complete --timeout=300s \
     --selector app.kubernetes.io/component=migration job
 
 echo "services ..."
+# Of those that run already nothing has changed but what is behind their tag.
+# shellcheck disable=SC2086 # one word for each service
+running=$(firstcome get deployment --ignore-not-found --output name $services)
 kubectl --context kind-firstcome apply -k "$overlay"
+# shellcheck disable=SC2086 # one word for each deployment
+[ -z "$running" ] || firstcome rollout restart $running
 for service in $services; do
     firstcome rollout status "deployment/$service" --timeout=300s
 done

@@ -3,7 +3,7 @@
 //!
 //! The instants in it move along when it is loaded, so that what was open then is open again.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use firstcome_local::{Checkout, Role, Service, Stores, secret, tools::Programs};
@@ -164,6 +164,34 @@ pub async fn untold_events(stores: &Stores) -> Result<i64> {
     let mut order = PgConnection::connect(&stores.database_url(Role::Order)).await?;
     let sql = "select count(*) from outbox where published_at is null";
     Ok(sqlx::query_scalar(sql).fetch_one(&mut order).await?)
+}
+
+/// How many migrations each schema has had, by its own record.
+pub async fn migrations(stores: &Stores) -> Result<BTreeMap<Role, i64>> {
+    let mut counts = BTreeMap::new();
+    for role in Role::ALL {
+        let mut connection = PgConnection::connect(&stores.database_url(role)).await?;
+        let sql = "select count(*) from _sqlx_migrations where success";
+        counts.insert(role, sqlx::query_scalar(sql).fetch_one(&mut connection).await?);
+    }
+    Ok(counts)
+}
+
+/// How many migrations the tree has for each schema.
+pub fn migrations_here() -> Result<BTreeMap<Role, i64>> {
+    let root = Checkout::here().root().join("services");
+    let count = |role| {
+        let folder = match role {
+            Role::User => "user/migrations",
+            Role::Inventory => "inventory/migrations",
+            Role::Order => "order/migrations",
+            Role::Payment => "payment/migrations",
+            Role::Sandbox => "payment/sandbox-migrations",
+        };
+        let entries = std::fs::read_dir(root.join(folder)).context(folder)?;
+        Ok((role, i64::try_from(entries.count())?))
+    };
+    Role::ALL.into_iter().map(count).collect()
 }
 
 /// Loads the committed one into empty schemas, as if it had been taken now, and leaves its secrets

@@ -24,7 +24,7 @@ use self::{
     program::Programs,
 };
 
-/// What is rendered together: each of them is a whole shop.
+/// What is applied, one overlay after the other: together they are a whole shop.
 pub const DEPLOYMENTS: [(&str, &[&str]); 2] = [
     (
         "kind",
@@ -34,7 +34,14 @@ pub const DEPLOYMENTS: [(&str, &[&str]); 2] = [
             "deploy/k8s/overlays/kind",
         ],
     ),
-    ("production", &["deploy/k8s/overlays/production/migrate", "deploy/k8s/overlays/production"]),
+    (
+        "production",
+        &[
+            "deploy/k8s/overlays/production/migrate",
+            "deploy/k8s/overlays/production",
+            "deploy/k8s/overlays/production/operator",
+        ],
+    ),
 ];
 
 /// The file that brings everything up on one machine.
@@ -43,14 +50,16 @@ pub const COMPOSE_FILE: &str = "docker-compose.yml";
 /// What its Prometheus asks.
 pub const SCRAPE_FILE: &str = "deploy/prometheus/prometheus.yml";
 
+/// What a cluster's Prometheus asks.
+pub const CLUSTER_SCRAPE_FILE: &str = "deploy/prometheus/kubernetes.yml";
+
+/// What either does with it.
+pub const RULES_FILE: &str = "deploy/prometheus/rules.yml";
+
 /// Renders one of [`DEPLOYMENTS`].
 pub fn render(root: &Path, kustomize: &Kustomize, overlays: &[&str]) -> Result<Manifests> {
-    let mut rendered = String::new();
-    for overlay in overlays {
-        rendered.push_str("---\n");
-        rendered.push_str(&kustomize.render(&root.join(overlay))?);
-    }
-    Manifests::read(&rendered).context("read what was rendered")
+    let stages = overlays.iter().map(|overlay| kustomize.render(&root.join(overlay)));
+    Manifests::read(&stages.collect::<Result<Vec<_>>>()?).context("read what was rendered")
 }
 
 /// Everything that is wrong with a rendered deployment, one sentence each.

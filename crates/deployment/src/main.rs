@@ -4,7 +4,7 @@ use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use firstcome_deployment::{
-    COMPOSE_FILE, DEPLOYMENTS, SCRAPE_FILE,
+    CLUSTER_SCRAPE_FILE, COMPOSE_FILE, DEPLOYMENTS, RULES_FILE, SCRAPE_FILE,
     compose::{self, Compose},
     faults_of,
     manifests::Kustomize,
@@ -34,12 +34,16 @@ fn run() -> Result<usize> {
     let programs = Programs::prepare()?;
     let mut found = 0;
 
-    let text = fs::read_to_string(root.join(COMPOSE_FILE)).context(COMPOSE_FILE)?;
-    let composed = Compose::read(&text).context(COMPOSE_FILE)?;
+    let read = |file: &'static str| fs::read_to_string(root.join(file)).context(file);
+    let composed = Compose::read(&read(COMPOSE_FILE)?).context(COMPOSE_FILE)?;
     found += tell(COMPOSE_FILE, &compose::faults(&composed, &programs));
-    let text = fs::read_to_string(root.join(SCRAPE_FILE)).context(SCRAPE_FILE)?;
-    let asked = scrape::read(&text).context(SCRAPE_FILE)?;
-    found += tell(SCRAPE_FILE, &scrape::faults(&asked, &composed, &programs));
+    let asked = scrape::read(&read(SCRAPE_FILE)?).context(SCRAPE_FILE)?;
+    let rules = read(RULES_FILE)?;
+    let mut faults = scrape::faults(&asked, &composed, &programs);
+    faults.extend(scrape::faults_of_intervals(&asked, &rules));
+    found += tell(SCRAPE_FILE, &faults);
+    let asked = scrape::read(&read(CLUSTER_SCRAPE_FILE)?).context(CLUSTER_SCRAPE_FILE)?;
+    found += tell(CLUSTER_SCRAPE_FILE, &scrape::faults_of_intervals(&asked, &rules));
 
     let kustomize = Kustomize::find()
         .context("no kubectl on PATH, and FIRSTCOME_KUSTOMIZE names no program")?;

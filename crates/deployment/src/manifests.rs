@@ -45,25 +45,41 @@ impl Kustomize {
 }
 
 /// The objects of one deployment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Manifests {
     /// In the order in which they were rendered.
     pub objects: Vec<Json>,
+    /// Of each object the overlay that brings it first, counted from 0.
+    pub stages: Vec<usize>,
 }
 
 impl Manifests {
-    /// Reads a stream of YAML documents.
-    pub fn read(text: &str) -> Result<Self> {
-        let mut objects = Vec::new();
-        for document in serde_yaml_ng::Deserializer::from_str(text) {
-            let value: Json = serde::Deserialize::deserialize(document)?;
-            // Overlays that are applied one after the other may share an object.
-            if !value.is_null() && !objects.contains(&value) {
-                objects.push(value);
+    /// Reads a stream of YAML documents for each overlay.
+    pub fn read(overlays: &[String]) -> Result<Self> {
+        let (mut objects, mut stages) = (Vec::new(), Vec::new());
+        for (stage, text) in overlays.iter().enumerate() {
+            for document in serde_yaml_ng::Deserializer::from_str(text) {
+                let value: Json = serde::Deserialize::deserialize(document)?;
+                // Overlays that are applied one after the other may share an object.
+                if !value.is_null() && !objects.contains(&value) {
+                    objects.push(value);
+                    stages.push(stage);
+                }
             }
         }
         ensure!(!objects.is_empty(), "there is no object");
-        Ok(Self { objects })
+        Ok(Self { objects, stages })
+    }
+
+    /// What is there after each stage, from the first one to all of it.
+    pub fn by_stage(&self) -> impl Iterator<Item = Self> {
+        let last = self.stages.iter().max().copied().unwrap_or_default();
+        (0..=last).map(|until| {
+            let all = self.objects.iter().zip(&self.stages);
+            let there = all.filter(|(_, stage)| **stage <= until);
+            let (objects, stages) = there.map(|(object, stage)| (object.clone(), *stage)).unzip();
+            Self { objects, stages }
+        })
     }
 
     /// The objects of a kind.

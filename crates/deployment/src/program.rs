@@ -17,10 +17,12 @@ pub const PREFIX: &str = "FIRSTCOME_";
 /// What others read in our processes, and we set: the allocator, and the runtime.
 const FOREIGN: [&str; 2] = ["MIMALLOC_PURGE_DELAY", "TOKIO_WORKER_THREADS"];
 /// Values in place of secrets that are known elsewhere only: each is of the form that is wanted.
-const SAMPLES: [(&str, &str); 10] = [
+const SAMPLES: [(&str, &str); 12] = [
     ("FIRSTCOME_DATABASE_URL", "postgres://fc:secret@postgres.example/firstcome"),
     ("FIRSTCOME_SANDBOX_DATABASE_URL", "postgres://fc:secret@postgres.example/firstcome"),
     ("FIRSTCOME_REDIS_URL", "redis-cluster://redis.example:6379"),
+    ("FIRSTCOME_ADMIN_EMAIL", "operator@shop.example"),
+    ("FIRSTCOME_ADMIN_PASSWORD", "the-password-of-nobody-1"),
     ("FIRSTCOME_SMTP_URL", "smtps://shop:secret@mail.example"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4317"),
     ("FIRSTCOME_DATA_KEYS", "1:abababababababababababababababababababababababababababababababab"),

@@ -9,7 +9,7 @@ use crate::manifests::{Manifests, list, text, title};
 /// Starts the node that it is told first, and introduces it to the others.
 const START: &str = "/scripts/start.sh";
 /// Makes those that it is told a cluster.
-const FORM: &str = "/scripts/form.sh";
+pub const FORM: &str = "/scripts/form.sh";
 
 /// What runs, by name, and its command.
 pub type Command = (String, Vec<String>);

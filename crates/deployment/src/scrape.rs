@@ -2,6 +2,8 @@
 //! cluster by the annotations of pods, past the policies. Each must be where a program answers, or
 //! its figures are missing on the day on which they are wanted.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use firstcome_local::Service;
 use serde_json::Value as Json;
@@ -18,6 +20,11 @@ use crate::{
 const POLICY: &str = "monitoring";
 /// What a pod says of where it is asked.
 const ANNOTATIONS: [&str; 2] = ["prometheus.io/scrape", "prometheus.io/port"];
+
+/// How often Prometheus asks where nobody says.
+const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+/// A range in which there are fewer looks is no rate when one of them fails or is late.
+const LOOKS_MIN: u32 = 4;
 
 /// Reads Prometheus's configuration.
 pub fn read(text: &str) -> Result<Json> {
@@ -50,7 +57,32 @@ pub fn faults(scrape: &Json, compose: &Compose, programs: &Programs) -> Vec<Stri
     faults
 }
 
-/// The same of a cluster's pods.
+/// Jobs that ask too seldom for the shortest range over which some rule looks.
+pub fn faults_of_intervals(scrape: &Json, rules: &str) -> Vec<String> {
+    let Some(shortest) = ranges(rules).min() else {
+        return vec!["no rule looks over a range".to_owned()];
+    };
+    let duration = |value: &Json| humantime::parse_duration(value.as_str()?).ok();
+    let general = duration(&scrape["global"]["scrape_interval"]).unwrap_or(INTERVAL_DEFAULT);
+    let mut faults = Vec::new();
+    for job in list(&scrape["scrape_configs"]) {
+        let interval = duration(&job["scrape_interval"]).unwrap_or(general);
+        if interval * LOOKS_MIN > shortest {
+            let name = text(&job["job_name"]);
+            faults
+                .push(format!("job {name} asks every {interval:?}, a rule looks at {shortest:?}"));
+        }
+    }
+    faults
+}
+
+/// As in `rate(firstcome_products_fenced[1m])`.
+fn ranges(rules: &str) -> impl Iterator<Item = Duration> {
+    let opened = rules.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+    opened.filter_map(|(range, _)| humantime::parse_duration(range).ok())
+}
+
+/// Everything that is wrong with what is asked of a cluster's pods.
 pub fn faults_of_pods(manifests: &Manifests, programs: &Programs) -> Vec<String> {
     let mut faults = Vec::new();
     for service in Service::ALL {

@@ -16,7 +16,7 @@ const LEAVING: Duration = Duration::from_secs(5);
 /// What a process needs after its drain to close what it has open, and Kubernetes to notice.
 const AFTER_DRAIN: Duration = Duration::from_secs(3);
 /// The kinds that have a template of pods.
-const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "Job"];
+pub const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "Job"];
 /// The label that every node has.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 /// Where certificates are read from.

@@ -1,18 +1,14 @@
 //! A rolling restart in the middle of a rush: every process of two of each service ends and is
 //! started anew, one after the other, while buyers come at a steady rate; and nobody is to notice
-//! more than what a client's normal retry survives.
+//! more than what a client's normal retry survives, nor a service to log a fault of its own.
 
 mod arrivals;
 mod journal;
+mod logs;
 mod report;
 pub mod steps;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use firstcome_local::{Checkout, Mesh, Service, service::Ports};
@@ -32,6 +28,7 @@ use crate::{
     verify::{self, VerifySources},
 };
 use arrivals::{Arrivals, Shelf};
+use logs::Logs;
 use steps::Step;
 
 /// The rush goes on for so long before the first restart and after the last.
@@ -165,6 +162,7 @@ async fn roll_all(apart: &Apart, args: &RollArgs) -> Result<bool> {
 pub async fn run_plan(mesh: &Mesh, plan: &Plan) -> Result<RollReport> {
     let run = format!("{:08x}", rand::random::<u32>());
     let address = mesh.address();
+    let logs = Logs::from_now(&address.logs)?;
     fs::create_dir_all(&plan.files).with_context(|| format!("{}", plan.files.display()))?;
     let journal = Journal::begin();
     let edges = address.endpoints_of(Service::Edge);
@@ -212,22 +210,8 @@ pub async fn run_plan(mesh: &Mesh, plan: &Plan) -> Result<RollReport> {
         faults: journal.faults(),
         restarts: report::witnessed(&restarts, &calls),
         steps: plan.steps.len(),
-        errors_logged: logged_errors(&address.logs),
+        errors_logged: logs.faults()?,
         receipts: receipts_file,
         verified,
     })
-}
-
-/// Lines of the services' logs that tell of a fault of ours.
-fn logged_errors(logs: &Path) -> Vec<String> {
-    let mut lines = Vec::new();
-    for entry in fs::read_dir(logs).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_service = name.starts_with("firstcome-") && name.ends_with(".log");
-        let log = if is_service { fs::read(entry.path()).unwrap_or_default() } else { Vec::new() };
-        let text = String::from_utf8_lossy(&log);
-        let told = text.lines().filter(|line| line.contains("ERROR") || line.contains("panicked"));
-        lines.extend(told.map(|line| format!("{name}: {line}")));
-    }
-    lines
 }

@@ -25,4 +25,9 @@ async fn a_rolling_restart_loses_no_request() {
     assert_eq!(report.losses(), Vec::<String>::new(), "{report}");
     assert!(report.verified.examined.charges > 0, "somebody paid: {report}");
     assert_eq!(report.errors_logged, Vec::<String>::new());
+    // Thirty a second, and somebody always has an answer. A machine that others use too may stop a
+    // debug build for a second, which is nobody's fault here; whom the restart of one process shut
+    // out had no answer until it was back, and on a slower machine that takes longer too.
+    let shortest = report.restarts.iter().map(|(restart, _)| restart.down).min().unwrap();
+    assert!(report.silence() < shortest, "{:?}: {report}", report.silence());
 }

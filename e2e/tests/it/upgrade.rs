@@ -1,13 +1,15 @@
 //! Today's programs take over what the last release left when everything died at once.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use firstcome_e2e::{
     Buyer, Shop,
     baseline::{self, Part},
     shop,
 };
-use firstcome_local::{Checkout, Mesh, Service, Stores, checkout, mesh::Options, service::Ports};
+use firstcome_local::{
+    Checkout, Mesh, Role, Service, Stores, checkout, mesh::Options, service::Ports,
+};
 use firstcome_proto::{
     OrderId,
     order_v1::{Order, OrderState},
@@ -35,9 +37,25 @@ async fn take_over() -> Mesh {
         ports: Ports::free(2).unwrap(),
         env: vec![(Some(Service::Order), "FIRSTCOME_DAY".into(), "8s".into())],
     };
+    let dumped = baseline::migrations(&stores).await.unwrap();
     let mesh = Mesh::prepare(stores, options).await.unwrap();
+    assert_migrated(&dumped, &baseline::migrations(mesh.stores()).await.unwrap());
     mesh.serve().await.unwrap();
     mesh
+}
+
+/// Every schema has all migrations of the tree, and so those that the last release had not; says
+/// which have had any, because where there are none this story tries none.
+fn assert_migrated(dumped: &BTreeMap<Role, i64>, now: &BTreeMap<Role, i64>) {
+    assert_eq!(*now, baseline::migrations_here().unwrap());
+    for (role, had) in dumped {
+        assert!(*had > 0, "{role}: the dump has a schema");
+        match now[role] - had {
+            0 => println!("{role}: no migration since the dump, so none is tried here"),
+            ran @ 1.. => println!("{role}: {ran} migration(s) ran on the dump's rows"),
+            _ => panic!("{role}: the dump has {had} migrations, the tree {}", now[role]),
+        }
+    }
 }
 
 async fn order_of(buyer: &Buyer) -> Order {

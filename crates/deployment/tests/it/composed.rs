@@ -3,7 +3,7 @@
 use std::fs;
 
 use firstcome_deployment::{
-    SCRAPE_FILE,
+    CLUSTER_SCRAPE_FILE, RULES_FILE, SCRAPE_FILE,
     compose::{self, Compose},
     scrape,
 };
@@ -85,9 +85,32 @@ fn an_image_of_no_program_is_not_built() {
     assert!(!dockerfile.contains("${BIN}"), "BIN is looked at once");
 }
 
+fn read(file: &str) -> String {
+    fs::read_to_string(Checkout::here().root().join(file)).unwrap()
+}
+
+#[test]
+fn prometheus_asks_often_enough_for_every_rule() {
+    let rules = read(RULES_FILE);
+    let asked =
+        |text: &str, rules: &str| scrape::faults_of_intervals(&scrape::read(text).unwrap(), rules);
+    let interval = "scrape_interval: 5s";
+    for file in [SCRAPE_FILE, CLUSTER_SCRAPE_FILE] {
+        let text = read(file);
+        assert_eq!(asked(&text, &rules), Vec::<String>::new(), "{file}");
+        // Nobody says, and Prometheus asks once a minute.
+        let silent = text.replace(interval, "sample_limit: 0");
+        assert_found(&asked(&silent, &rules), &["asks every 60s", "looks at 60s"]);
+        let seldom = text.replace(interval, "scrape_interval: 16s");
+        assert_found(&asked(&seldom, &rules), &["asks every 16s"]);
+        assert_found(&asked(&text, &rules.replace("[1m]", "[15s]")), &["looks at 15s"]);
+    }
+    assert_found(&asked(&read(SCRAPE_FILE), "groups: []"), &["no rule"]);
+}
+
 #[test]
 fn what_prometheus_asks_is_answered() {
-    let text = fs::read_to_string(Checkout::here().root().join(SCRAPE_FILE)).unwrap();
+    let text = read(SCRAPE_FILE);
     let asked = |text: &str| scrape::faults(&scrape::read(text).unwrap(), &composed(), programs());
     assert_eq!(asked(&text), Vec::<String>::new());
     for (from, to, parts) in [

@@ -22,7 +22,7 @@ fn check(deployment: &str, breaks: &[Break]) {
     for (what, spoil, parts) in breaks {
         let mut copy = whole.clone();
         spoil(&mut copy);
-        assert_ne!(copy.objects, whole.objects, "{what} changes nothing");
+        assert_ne!(copy, whole, "{what} changes nothing");
         println!("{what}");
         assert_found(&faults(&copy), parts);
     }
@@ -230,6 +230,89 @@ fn nobody_would_find_it_there() {
                     policy["spec"]["policyTypes"] = json!(["Ingress"]);
                 },
                 &["deny-all"],
+            ),
+        ],
+    );
+}
+
+/// Lets the lookup of names come with another stage.
+fn bring_names_with(copy: &mut Manifests, stage: usize) {
+    let place = copy.objects.iter().position(|object| object["metadata"]["name"] == "names");
+    copy.stages[place.unwrap()] = stage;
+}
+
+fn forget_label(copy: &mut Manifests, job: &str, label: &str) {
+    let template = &mut object(copy, "Job", job)["spec"]["template"];
+    template["metadata"]["labels"].as_object_mut().unwrap().remove(label);
+}
+
+#[test]
+fn what_runs_before_the_services_would_reach_nobody() {
+    check(
+        "kind",
+        &[
+            (
+                "names that come with the services",
+                |copy| bring_names_with(copy, 2),
+                &["Job postgres-init", "look names up by UDP 53"],
+            ),
+            (
+                "the same, for the nodes of a cluster that introduce themselves",
+                |copy| bring_names_with(copy, 2),
+                &["StatefulSet redis", "look names up by UDP 53"],
+            ),
+            (
+                "names that fit into a datagram only",
+                |copy| {
+                    let policy = object(copy, "NetworkPolicy", "names");
+                    policy["spec"]["egress"][0]["ports"].as_array_mut().unwrap().pop();
+                },
+                &["Job migrate-order", "look names up by TCP 53"],
+            ),
+            (
+                "names that are looked up in another namespace",
+                |copy| {
+                    let peer = &mut object(copy, "NetworkPolicy", "names")["spec"]["egress"][0];
+                    let namespace = &mut peer["to"][0]["namespaceSelector"]["matchLabels"];
+                    namespace["kubernetes.io/metadata.name"] = json!("default");
+                },
+                &["Job redis-init", "look names up by UDP 53"],
+            ),
+            (
+                "a migration that does not say that it uses Postgres",
+                |copy| forget_label(copy, "migrate-user", "uses-postgres"),
+                &["Job migrate-user", "reach postgres"],
+            ),
+            (
+                "a Job that does not say that it uses Redis",
+                |copy| forget_label(copy, "redis-init", "uses-redis"),
+                &["Job redis-init", "reach redis"],
+            ),
+            (
+                "a store that lets nobody in",
+                |copy| {
+                    let policy = object(copy, "NetworkPolicy", "postgres");
+                    policy["spec"]["ingress"] = json!([]);
+                },
+                &["Job postgres-init", "reach postgres"],
+            ),
+        ],
+    );
+    check(
+        "production",
+        &[
+            (
+                "names that come with the services",
+                |copy| bring_names_with(copy, 1),
+                &["Job migrate-user", "look names up by UDP 53"],
+            ),
+            (
+                "a store that listens elsewhere",
+                |copy| {
+                    let policy = object(copy, "NetworkPolicy", "uses-postgres");
+                    policy["spec"]["egress"][0]["ports"][0]["port"] = json!(6432);
+                },
+                &["Job migrate-user", "reach postgres"],
             ),
         ],
     );

@@ -68,6 +68,10 @@ impl RollReport {
         if silent > 0 || self.seconds.is_empty() {
             complaints.push(format!("{silent} of {} seconds without answers", self.seconds.len()));
         }
+        if !self.errors_logged.is_empty() {
+            let count = self.errors_logged.len();
+            complaints.push(format!("faults of ours in the logs: {count}"));
+        }
         let wanted = f64::from(self.rate) * self.sent.span.as_secs_f64();
         if (self.sent.buyers as f64) < wanted * SENT_SHARE_MIN || self.sent.late > LATE_MAX {
             complaints.push(format!(
@@ -79,6 +83,12 @@ impl RollReport {
             ));
         }
         complaints
+    }
+
+    /// The longest time in which nobody had an answer, in whole seconds.
+    pub fn silence(&self) -> Duration {
+        let silences = self.seconds.split(|second| second.answered > 0);
+        Duration::from_secs(silences.map(|silent| silent.len() as u64).max().unwrap_or(0))
     }
 
     /// The part of it that no slow machine excuses.
@@ -250,6 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_is_as_long_as_its_seconds_in_a_row() {
+        assert_eq!(report().silence(), Duration::ZERO);
+        let mut report = report();
+        for place in [3, 10, 11, 12, 99] {
+            report.seconds[place].answered = 0;
+        }
+        assert_eq!(report.silence(), Duration::from_secs(3));
+    }
+
+    #[test]
     fn it_holds_only_when_nobody_noticed_and_all_of_it_was_done() {
         assert_eq!(report().complaints(), Vec::<String>::new());
         let failed = Witness { failed: 1, ..report().whole };
@@ -263,6 +283,7 @@ mod tests {
         for (words, faulty) in [
             ("failed", RollReport { whole: failed, ..report() }),
             ("1 of 100 seconds", RollReport { seconds: silent, ..report() }),
+            ("in the logs: 1", RollReport { errors_logged: vec!["x: ERROR".into()], ..report() }),
             ("10 of 11", RollReport { steps: 11, ..report() }),
             ("promise", RollReport { verified: broken, ..report() }),
             ("could not", RollReport { sent: Sent { buyers: 98_000, ..sent }, ..report() }),
