@@ -8,9 +8,7 @@
 
 pub mod calls;
 pub mod hop;
-pub mod load;
 mod process;
-pub mod upstreams;
 
 use std::{
     borrow::Cow,
@@ -21,6 +19,7 @@ use std::{
 
 use parking_lot::Mutex;
 use prometheus_client::{
+    collector::Collector,
     encoding::text,
     metrics::{
         counter::Counter, family::Family, gauge::Gauge as IntegerGauge, histogram::Histogram,
@@ -51,8 +50,6 @@ pub type Labels = Vec<(&'static str, Cow<'static, str>)>;
 static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(|| {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(process::Process::started_now()));
-    registry.register_collector(Box::new(upstreams::Collected));
-    registry.register_collector(Box::new(load::Collected));
     Mutex::new(registry)
 });
 
@@ -124,6 +121,11 @@ pub fn text() -> String {
 pub fn register<M: Metric + Clone + Debug>(name: &str, help: &str, metric: M) -> M {
     REGISTRY.lock().register(name, help, metric.clone());
     metric
+}
+
+/// What is looked at when somebody asks, and counted nowhere else.
+pub fn register_collector(collector: impl Collector + Debug) {
+    REGISTRY.lock().register_collector(Box::new(collector));
 }
 
 /// What only goes up.

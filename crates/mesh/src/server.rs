@@ -7,14 +7,10 @@ pub mod inject;
 pub mod probes;
 pub mod shed;
 mod streamed;
+mod telling;
 mod unreadable;
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use firstcome_proto::DESCRIPTOR_SET;
 use tokio::net::TcpListener;
@@ -109,7 +105,6 @@ pub struct Server {
     routes: RoutesBuilder,
     reporter: HealthReporter,
     credentials: Option<Credentials>,
-    load: Load,
     faults: InjectLayer,
 }
 
@@ -127,8 +122,7 @@ impl Server {
             .expect("the descriptor set was made by the build");
         let mut routes = RoutesBuilder::default();
         routes.add_service(health).add_service(reflection);
-        let (load, faults) = (Load::default(), InjectLayer::new(&[]));
-        Self { name, routes, reporter, credentials, load, faults }
+        Self { name, routes, reporter, credentials, faults: InjectLayer::new(&[]) }
     }
 
     /// Where the service adds its methods.
@@ -139,16 +133,6 @@ impl Server {
     /// Makes these faults on purpose.
     pub fn injecting(self, faults: &[Injected]) -> Self {
         Self { faults: InjectLayer::new(faults), ..self }
-    }
-
-    /// How many it has made, to be read at any time.
-    pub fn faults_made(&self) -> Arc<AtomicU64> {
-        self.faults.made()
-    }
-
-    /// How busy it is.
-    pub fn load(&self) -> Load {
-        self.load.clone()
     }
 
     /// Serves until `shutdown` begins, then answers the calls in flight, within `drain_timeout`.
@@ -191,7 +175,7 @@ impl Server {
             .layer(authorize)
             // Before anything that waits: a full service must refuse at no cost. Whoever watches over
             // it must still hear that it lives.
-            .layer(ShedLayer::new(self.load, CALLS_MAX).sparing(is_for_all))
+            .layer(ShedLayer::new(Load::default(), CALLS_MAX).sparing(is_for_all))
             // Last, as if the service itself failed; a call that is late on purpose has its place.
             .layer(self.faults)
             // Beside the routes: what tonic says for them gets the contract's words.

@@ -18,6 +18,7 @@ mod connect;
 mod endpoint;
 mod endpoints;
 mod load;
+mod telling;
 mod verdict;
 
 use std::{
@@ -52,11 +53,7 @@ pub use self::{
     load::{CALLS_MAX, STREAMS_MAX},
     verdict::has_timed_out,
 };
-use crate::{
-    metrics::{calls, upstreams},
-    telemetry::traces::rpc,
-    tls::Credentials,
-};
+use crate::{metrics::calls, telemetry::traces::rpc, tls::Credentials};
 
 /// When to come back to an upstream that is away: a breaker lets the next ones try by then.
 const AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -101,7 +98,7 @@ pub fn channel_through(
     let heard_by = Instant::now() + connect::CONNECT_TIMEOUT;
     let inner = Arc::new(Inner { peer, endpoints, heard_by, refused, _following: following });
     let watched = Arc::downgrade(&inner);
-    upstreams::tell(move || Some(Channel { inner: watched.upgrade()? }.upstream()));
+    telling::tell(move || Some(Channel { inner: watched.upgrade()? }.upstream()));
     Ok(Channel { inner })
 }
 

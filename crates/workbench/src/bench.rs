@@ -20,6 +20,7 @@ mod path;
 mod paths;
 mod report;
 mod schedule;
+mod setting;
 mod shop;
 
 use anyhow::{Context as _, Result};

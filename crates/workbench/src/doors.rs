@@ -14,7 +14,7 @@ use firstcome_proto::Refusal;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status, transport::Channel};
 
-use crate::roll::Journal;
+use crate::journal::Journal;
 
 /// Calls in all, the first included: together with their pauses they outlast whatever a restart
 /// costs, and a person waits no longer.

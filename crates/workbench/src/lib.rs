@@ -9,6 +9,7 @@ pub mod docs;
 pub mod doors;
 pub mod down;
 pub mod ghz;
+pub mod journal;
 pub mod prepare;
 pub mod receipts;
 pub mod report;

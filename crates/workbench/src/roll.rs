@@ -3,7 +3,6 @@
 //! more than what a client's normal retry survives, nor a service to log a fault of its own.
 
 mod arrivals;
-mod journal;
 mod logs;
 mod report;
 pub mod steps;
@@ -16,12 +15,12 @@ use firstcome_mesh::upstream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use journal::Journal;
 pub use report::RollReport;
 
 use crate::{
     apart::{self, Apart, Setup},
     doors::Doors,
+    journal::{self, Journal},
     receipts::Ledger,
     rush::crowd,
     up,

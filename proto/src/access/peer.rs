@@ -51,6 +51,12 @@ impl Peer {
         }
     }
 
+    /// Its name without the mesh's, as in `order`.
+    pub fn short_name(self) -> &'static str {
+        let name = self.name();
+        name.split_once('.').map_or(name, |(first, _)| first)
+    }
+
     /// The name of its program, which is also what its health calls it.
     pub const fn program(self) -> &'static str {
         match self {

@@ -20,8 +20,7 @@ use rand::RngExt as _;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::is_for_all;
-use crate::metrics;
+use super::{is_for_all, telling};
 
 /// When to come back to a service that was told to fail.
 const RETRY: Duration = Duration::from_millis(200);
@@ -121,7 +120,7 @@ impl InjectLayer {
             tracing::warn!(?faults, "calls are made to fail on purpose");
         }
         let layer = Self::at(faults, SystemTime::now);
-        metrics::load::tell_faults(layer.made());
+        telling::tell_faults(layer.made());
         layer
     }
 

@@ -20,7 +20,7 @@ use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use crate::metrics;
+use super::telling;
 
 /// A full service answers thousands of calls in this time.
 const RETRY: Duration = Duration::from_millis(250);
@@ -79,7 +79,7 @@ impl ShedLayer {
     /// Lets this many wait for the head of their answer, and counts them here. Metrics tell of each
     /// layer's load: it is this layer's alone.
     pub fn new(load: Load, calls_max: usize) -> Self {
-        metrics::load::tell(load.clone());
+        telling::tell(load.clone());
         Self { load, calls_max, spares: |_| false }
     }
 

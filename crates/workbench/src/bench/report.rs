@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{
     cost::Part,
-    otherwise::Otherwise,
     path::{Path, Sample},
+    setting::Setting,
 };
 
 /// A refusal costs less than two bare calls (promise G7), with room to spare.
@@ -103,7 +103,7 @@ impl Figures {
 #[derive(Debug, Default)]
 pub struct Samples {
     paths: BTreeMap<Path, Vec<Figures>>,
-    otherwise: BTreeMap<(Otherwise, Path), Vec<Figures>>,
+    otherwise: BTreeMap<(Setting, Path), Vec<Figures>>,
 }
 
 impl Samples {
@@ -116,7 +116,7 @@ impl Samples {
     }
 
     /// Takes a sample in that was taken in a mesh set otherwise.
-    pub fn add_otherwise(&mut self, setting: Otherwise, path: Path, sample: &Sample) -> String {
+    pub fn add_otherwise(&mut self, setting: Setting, path: Path, sample: &Sample) -> String {
         let figures = Figures::of(sample);
         let line = line(&format!("{path:?}, {setting}"), &figures);
         self.otherwise.entry((setting, path)).or_default().push(figures);

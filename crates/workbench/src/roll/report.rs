@@ -4,12 +4,9 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{
-    arrivals::Sent,
-    journal::{self, Heard, Second, Witness},
-    steps::Restart,
-};
+use super::{arrivals::Sent, steps::Restart};
 use crate::{
+    journal::{self, Heard, Second, Witness},
     report::{ROWS_SHOWN, folded, grouped, promises, rounded},
     verify::VerifyReport,
 };

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use firstcome_local::{Address, Mesh, Replica, Service, mesh};
 use tokio::time::{Instant, sleep};
 
-use super::Journal;
+use crate::journal::Journal;
 
 /// Whoever gives up as often while it starts will not start at all.
 const STARTS_MAX: u32 = 3;

@@ -12,7 +12,7 @@ use firstcome_proto::{
 use prometheus_client::metrics::{counter::Counter, family::Family, histogram::Histogram};
 use tonic::Code;
 
-use super::super::{Gauge, Labels, SecondsFamily, register, seconds_histogram, upstreams};
+use super::super::{Gauge, Labels, SecondsFamily, register, seconds_histogram};
 
 /// gRPC's codes, 0 to 16.
 const CODES: usize = 17;
@@ -97,9 +97,8 @@ pub static CALLED: LazyLock<[Methods; Peer::ALL.len()]> = LazyLock::new(|| {
         streams: Family::clone(&streams),
         refused: Family::clone(&refused),
     };
-    Peer::ALL.map(|peer| {
-        Methods::of_contract(vec![("upstream", upstreams::name_of(peer).into())], &families)
-    })
+    Peer::ALL
+        .map(|peer| Methods::of_contract(vec![("upstream", peer.short_name().into())], &families))
 });
 
 /// Every method of the contract, by path.

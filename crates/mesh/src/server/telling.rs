@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -16,7 +16,8 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::server::shed::Load;
+use super::shed::Load;
+use crate::metrics;
 
 /// Kept for good, as a layer is: what was counted once must not be forgotten.
 static LOADS: Mutex<Vec<Load>> = Mutex::new(Vec::new());
@@ -24,17 +25,24 @@ static FAULTS: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
 
 /// Tells from now on of one more layer that sheds.
 pub fn tell(load: Load) {
+    begin();
     LOADS.lock().push(load);
 }
 
 /// Tells from now on of one more layer that makes faults, by how many it has made.
 pub fn tell_faults(made: Arc<AtomicU64>) {
+    begin();
     FAULTS.lock().push(made);
+}
+
+fn begin() {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| metrics::register_collector(Collected));
 }
 
 /// All layers together; a process has one of each.
 #[derive(Debug)]
-pub struct Collected;
+struct Collected;
 
 impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -81,10 +89,12 @@ mod tests {
     use tonic::body::Body;
     use tower::{Layer as _, ServiceExt as _, service_fn};
 
-    use super::super::text;
-    use crate::server::{
-        inject::InjectLayer,
-        shed::{Load, ShedLayer},
+    use crate::{
+        metrics::text,
+        server::{
+            inject::InjectLayer,
+            shed::{Load, ShedLayer},
+        },
     };
 
     fn told(metric: &str) -> u64 {

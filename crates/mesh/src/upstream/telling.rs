@@ -1,9 +1,8 @@
 //! How the ways to other services stand, looked at when somebody asks: endpoints by what they say
 //! of themselves, breakers by their state, and calls that went nowhere.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Once};
 
-use firstcome_proto::access::Peer;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -11,7 +10,8 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
 };
 
-use crate::upstream::{Standing, State, Upstream};
+use super::{Standing, State, Upstream};
+use crate::metrics;
 
 /// Gives how a way stands, until it is closed.
 type Look = Box<dyn Fn() -> Option<Upstream> + Send>;
@@ -21,12 +21,14 @@ static WAYS: Mutex<Vec<Look>> = Mutex::new(Vec::new());
 
 /// Tells of one more way, until it gives nothing.
 pub fn tell(look: impl Fn() -> Option<Upstream> + Send + 'static) {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| metrics::register_collector(Collected));
     WAYS.lock().push(Box::new(look));
 }
 
 /// All of them together, by upstream.
 #[derive(Debug)]
-pub struct Collected;
+struct Collected;
 
 #[derive(Default)]
 struct Sum {
@@ -64,16 +66,10 @@ fn sums() -> BTreeMap<&'static str, Sum> {
     let mut sums: BTreeMap<_, Sum> = BTreeMap::new();
     WAYS.lock().retain(|look| {
         let Some(upstream) = look() else { return false };
-        sums.entry(name_of(upstream.peer)).or_default().add(&upstream);
+        sums.entry(upstream.peer.short_name()).or_default().add(&upstream);
         true
     });
     sums
-}
-
-/// As in `order`.
-pub fn name_of(peer: Peer) -> &'static str {
-    let name = peer.name();
-    name.split_once('.').map_or(name, |(first, _)| first)
 }
 
 impl Collector for Collected {
