@@ -290,9 +290,11 @@ fn build() -> Result<PathBuf> {
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     // What cargo tells a test of its package: some third parties (ring) are built anew when it
     // changes, and with them all that needs them.
-    let told = std::env::vars().map(|(name, _)| name);
-    told.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        .for_each(|name| drop(cargo.env_remove(name)));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
     let built = cargo.status().context("run cargo")?;
     anyhow::ensure!(built.success(), "the programs do not build");
     Ok(folder)

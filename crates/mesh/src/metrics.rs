@@ -124,7 +124,7 @@ pub fn register<M: Metric + Clone + Debug>(name: &str, help: &str, metric: M) ->
 }
 
 /// What is looked at when somebody asks, and counted nowhere else.
-pub fn register_collector(collector: impl Collector + Debug) {
+pub fn register_collector(collector: impl Collector) {
     REGISTRY.lock().register_collector(Box::new(collector));
 }
 
