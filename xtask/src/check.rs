@@ -288,7 +288,7 @@ pub fn deployment() -> Result<()> {
 /// Lets the workbench do a step.
 fn run_workbench(arguments: &[&str]) -> Result<()> {
     workbench::build(Profile::Tested)?;
-    tool::run(Command::new(workbench::program(Profile::Tested)?).args(arguments))
+    tool::run(&mut workbench::step(Profile::Tested, arguments)?)
 }
 
 fn seconds(duration: Duration) -> String {

@@ -67,6 +67,14 @@ pub fn replace_us(profile: Profile, command: &str, arguments: &[OsString]) -> Er
     }
 }
 
+/// The workbench of this profile, about to do a step. What it builds is what we built.
+pub fn step(profile: Profile, arguments: &[&str]) -> Result<Command> {
+    let mut workbench = Command::new(program(profile)?);
+    forget_our_package(&mut workbench);
+    workbench.args(arguments);
+    Ok(workbench)
+}
+
 /// The workbench of this profile.
 pub fn program(profile: Profile) -> Result<PathBuf> {
     let target = target_folder()?;
