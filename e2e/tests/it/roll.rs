@@ -10,6 +10,9 @@ use firstcome_workbench::roll::{self, Plan, steps};
 /// What a debug build on two shared cores bears beside other stories.
 const RATE: u32 = 30;
 
+/// What the machine itself may lose, also where a restart is as quick as that.
+const STALL: Duration = Duration::from_secs(1);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_loses_no_request() {
     let mesh = Mesh::start_throwaway_of(2, shop::programs().unwrap(), Vec::new()).await.unwrap();
@@ -29,5 +32,6 @@ async fn a_rolling_restart_loses_no_request() {
     // debug build for a second, which is nobody's fault here; whom the restart of one process shut
     // out had no answer until it was back, and on a slower machine that takes longer too.
     let shortest = report.restarts.iter().map(|(restart, _)| restart.down).min().unwrap();
-    assert!(report.silence() < shortest, "{:?}: {report}", report.silence());
+    let bearable = shortest.max(STALL + Duration::from_secs(1));
+    assert!(report.silence() < bearable, "{:?}: {report}", report.silence());
 }
